@@ -1,0 +1,1 @@
+"""What clients and servers agree on: episodes, verdicts and problems. Needs pydantic only."""

@@ -1,0 +1,90 @@
+"""Episodes as the control plane speaks of them: what is asked for, and what is answered."""
+
+from datetime import datetime
+from typing import Literal, NewType
+
+import pydantic
+
+from awm_runtime.contract import problems, verdicts
+
+EpisodeId = NewType("EpisodeId", str)
+EpisodeState = Literal["open", "closed", "expired"]
+
+DEFAULT_TTL_S = 1800.0
+DEFAULT_RETAIN_S = 3600.0
+
+
+class EpisodeSpec(pydantic.BaseModel):
+    """One item of an open request: `count` episodes of a task, or forks of another episode."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", populate_by_name=True)
+
+    task: str | None = None
+    seed: int | None = pydantic.Field(
+        None, description="Seeds the randomness that scenario code sees; drawn when absent."
+    )
+    count: int = pydantic.Field(1, ge=1, le=4096)
+    group: str | None = pydantic.Field(None, max_length=200)
+    source: str | None = pydantic.Field(
+        None, alias="from", description="Fork this episode: its state, clock, seed and calls."
+    )
+
+
+class OpenRequest(pydantic.BaseModel):
+    """The body of `POST /v1/episodes` of an instance."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    episodes: list[EpisodeSpec] = pydantic.Field(min_length=1, max_length=4096)
+    ttl_s: float = pydantic.Field(DEFAULT_TTL_S, gt=0, le=30 * 86400)
+    retain_s: float = pydantic.Field(DEFAULT_RETAIN_S, ge=0, le=30 * 86400)
+
+
+class ResetRequest(pydantic.BaseModel):
+    """The body of `POST /v1/episodes/{id}/reset`; may be absent."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    seed: int | None = None
+
+
+class EpisodeView(pydantic.BaseModel):
+    """An episode as it is answered."""
+
+    id: EpisodeId
+    scenario: str
+    generation: int
+    state: EpisodeState
+    task: str | None = None
+    seed: int
+    group: str | None = None
+    source: str | None = pydantic.Field(None, serialization_alias="from")
+    mcp_url: str
+    instruction: str | None = None
+    clock: datetime
+    calls: int = 0
+    errors: verdicts.ErrorCounts = verdicts.ErrorCounts()
+    state_hash: str
+    tools_hash: str
+    interrupted: int | None = pydantic.Field(None, description="The number of a call that a crash cut off, or null.")
+    expires_at: datetime
+
+
+class Rejection(pydantic.BaseModel):
+    """An item of an open request that was refused; the others were opened."""
+
+    index: int
+    error: problems.Problem
+
+
+class OpenResponse(pydantic.BaseModel):
+    """The answer to `POST /v1/episodes`."""
+
+    episodes: list[EpisodeView]
+    rejected: list[Rejection] = []
+
+
+class Lease(pydantic.BaseModel):
+    """The answer to a heartbeat."""
+
+    expires_at: datetime
