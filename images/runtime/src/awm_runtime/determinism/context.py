@@ -22,13 +22,15 @@ class CallContext:
         clock: The bundle's clock, aware, in UTC.
         seed: The episode's seed.
         number: The call's number in its episode, from 1; 0 at import and start-up.
-        connections: What engines check connections out of (`awm_runtime.server.storage.ConnectionSource`).
+        connections: What engines check connections out of (`awm_runtime.server.storage.EpisodeConnections`).
+        deadline: When the call is to be stopped, on the clock of `time.monotonic`; None: never.
     """
 
     clock: datetime
     seed: int
     number: int
     connections: object | None = None
+    deadline: float | None = None
     readings: int = field(default=0, init=False)
 
     def now(self) -> datetime:

@@ -1,0 +1,357 @@
+"""Episodes: isolated copies of a scenario's state, kept as folders that a restarted process finds again.
+
+```text
+<state>/seed.db                          what every episode starts from
+<state>/episodes/<id>/meta.json          EpisodeMeta; replaced atomically
+                      <attempt>.db       the state; a reset begins the next attempt
+                      <attempt>.jsonl    the call log
+```
+"""
+
+import asyncio
+import contextlib
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pydantic
+
+from awm_runtime.bundle import database
+from awm_runtime.contract import episodes as contract
+from awm_runtime.contract import problems
+from awm_runtime.server import inflight, settings, storage, traces
+
+DEFAULT_ID = contract.EpisodeId("ep_default")
+_FOREVER_S = 100 * 365 * 86400.0
+INTERRUPTED = "The instance stopped in the middle of this call; its effects may be partial."
+
+
+class EpisodeMeta(pydantic.BaseModel):
+    """What an episode's folder says of it."""
+
+    id: contract.EpisodeId
+    task: str | None = None
+    seed: int
+    group: str | None = None
+    source: str | None = None
+    attempt: int = 0
+    state: contract.EpisodeState = "open"
+    ttl_s: float
+    retain_s: float
+    expires_at: datetime
+    closed_at: datetime | None = None
+    interrupted: int | None = None
+
+
+@dataclass(slots=True)
+class Episode:
+    """An episode in this process.
+
+    Attributes:
+        meta: What is persisted of it.
+        folder: Its folder.
+        connections: Its database connections; opened by the first call.
+        tally: What its calls came to.
+        lock: Orders its calls, resets and snapshots.
+        used_at: When it was last used, on the clock of `time.monotonic`.
+    """
+
+    meta: EpisodeMeta
+    folder: Path
+    connections: storage.EpisodeConnections
+    tally: traces.Tally
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    used_at: float = field(default_factory=time.monotonic)
+    hashed: tuple[int, str] | None = None
+
+    @property
+    def id(self) -> contract.EpisodeId:
+        return self.meta.id
+
+    @property
+    def database(self) -> Path:
+        return database_of(self.folder, self.meta.attempt)
+
+    @property
+    def trace(self) -> Path:
+        return trace_of(self.folder, self.meta.attempt)
+
+    def state_hash(self) -> str:
+        """The hash of the committed state; computed once per state of the call count. The lock is held."""
+        if self.hashed is None or self.hashed[0] != self.tally.calls:
+            self.hashed = (self.tally.calls, database.state_hash(self.database))
+        return self.hashed[1]
+
+
+def database_of(folder: Path, attempt: int) -> Path:
+    """The database of an attempt."""
+    return folder / f"{attempt}.db"
+
+
+def trace_of(folder: Path, attempt: int) -> Path:
+    """The call log of an attempt."""
+    return folder / f"{attempt}.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the episodes of an instance have in common.
+
+    Attributes:
+        seed: The seeded database.
+        seed_hash: Its state hash.
+        clock: The bundle's clock.
+        foreign_keys: Whether SQLite enforces them.
+        tasks: The ids of the bundle's tasks.
+    """
+
+    seed: Path
+    seed_hash: str
+    clock: datetime
+    foreign_keys: bool
+    tasks: frozenset[str]
+
+
+class EpisodeStore:
+    """The episodes of one instance.
+
+    Args:
+        folder: Where they live.
+        world: What they start from.
+        limits: The instance's settings.
+        now: The wall clock, aware; leases are counted on it because they outlive the process.
+    """
+
+    def __init__(
+        self, folder: Path, world: World, limits: settings.Settings, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self.world = world
+        self._folder = folder
+        self._limits = limits
+        self._now = now
+        self._episodes: dict[str, Episode] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def recover(self, left_in_flight: list[inflight.Entry]) -> None:
+        """Finds the episodes of an earlier process; calls that it left in flight mark theirs as interrupted."""
+        for folder in sorted(self._folder.iterdir()):
+            meta_path = folder / "meta.json"
+            if not meta_path.exists():  # killed while it was opened: never acknowledged
+                shutil.rmtree(folder)
+                continue
+            meta = EpisodeMeta.model_validate_json(meta_path.read_bytes())
+            _remove_other_attempts(folder, meta.attempt)
+            episode = self._adopt(meta, folder)
+            episode.tally = traces.tally(episode.trace)
+        for entry in left_in_flight:
+            interrupted = self._episodes.get(entry.episode)
+            if interrupted is not None and interrupted.tally.calls < entry.number:
+                self._mark_interrupted(interrupted, entry.number)
+
+    def open(
+        self, spec: contract.EpisodeSpec, *, ttl_s: float, retain_s: float, id: contract.EpisodeId | None = None
+    ) -> Episode:
+        """Opens one episode (`spec.count` is the caller's to repeat).
+
+        Raises:
+            ProblemError: `bad_request` for an unknown task, `unknown_episode` for an unknown fork source,
+                `at_capacity` when too many are open.
+        """
+        if spec.task is not None and spec.task not in self.world.tasks:
+            raise problems.ProblemError(problems.Code.BAD_REQUEST, f"this scenario has no task {spec.task!r}")
+        if sum(each.meta.state == "open" for each in self._episodes.values()) >= self._limits.episodes:
+            raise problems.ProblemError(
+                problems.Code.AT_CAPACITY, f"{self._limits.episodes} episodes are open, which is the limit", retry_after_s=5
+            )
+        source = self.get(spec.source) if spec.source is not None else None
+        return self._create(
+            EpisodeMeta(
+                id=id or contract.EpisodeId(f"ep_{secrets.token_hex(16)}"),
+                task=spec.task if spec.task is not None or source is None else source.meta.task,
+                seed=_seed_of(spec, source),
+                group=spec.group,
+                source=spec.source,
+                ttl_s=ttl_s,
+                retain_s=retain_s,
+                expires_at=self._now() + timedelta(seconds=ttl_s),
+                interrupted=source.meta.interrupted if source is not None else None,
+            ),
+            source,
+        )
+
+    def default(self) -> Episode:
+        """The episode of the plain `/mcp` URL: opened on first use, and anew once it was closed."""
+        episode = self._episodes.get(DEFAULT_ID)
+        if episode is not None and episode.meta.state == "open":
+            return episode
+        if episode is not None:
+            self.forget(episode)
+        return self.open(contract.EpisodeSpec(), ttl_s=_FOREVER_S, retain_s=contract.DEFAULT_RETAIN_S, id=DEFAULT_ID)
+
+    def get(self, id: str) -> Episode:
+        """An episode, open or kept for reading.
+
+        Raises:
+            ProblemError: `unknown_episode`.
+        """
+        episode = self._episodes.get(id)
+        if episode is None:
+            raise problems.ProblemError(problems.Code.UNKNOWN_EPISODE, "there is no such episode on this instance")
+        if episode.meta.state == "open" and self._now() >= episode.meta.expires_at:
+            self.close(episode, "expired")
+        return episode
+
+    def get_open(self, id: str) -> Episode:
+        """An episode that takes calls.
+
+        Raises:
+            ProblemError: `unknown_episode`, `episode_closed` or `episode_expired`.
+        """
+        episode = self.get(id)
+        if episode.meta.state == "closed":
+            raise problems.ProblemError(problems.Code.EPISODE_CLOSED, "this episode was closed; open another")
+        if episode.meta.state == "expired":
+            raise problems.ProblemError(problems.Code.EPISODE_EXPIRED, "this episode's lease ran out; open another")
+        return episode
+
+    def __iter__(self) -> Iterator[Episode]:
+        return iter(list(self._episodes.values()))
+
+    def reset(self, episode: Episode, *, seed: int | None) -> None:
+        """Puts an episode back to the seed, in place. The caller holds its lock."""
+        episode.connections.close()
+        following = episode.meta.attempt + 1
+        storage.copy(self.world.seed, database_of(episode.folder, following))
+        self._save(
+            episode,
+            attempt=following,
+            interrupted=None,
+            seed=episode.meta.seed if seed is None else seed,
+            expires_at=self._now() + timedelta(seconds=episode.meta.ttl_s),
+        )
+        _remove_other_attempts(episode.folder, following)
+        episode.connections = self._connections(episode.database)
+        episode.tally = traces.Tally()
+        episode.hashed = (0, self.world.seed_hash)
+        episode.used_at = time.monotonic()
+
+    def renew(self, episode: Episode) -> datetime:
+        """A heartbeat: the lease runs its whole time again."""
+        episode.used_at = time.monotonic()
+        self._save(episode, expires_at=self._now() + timedelta(seconds=episode.meta.ttl_s))
+        return episode.meta.expires_at
+
+    def close(self, episode: Episode, state: contract.EpisodeState = "closed") -> None:
+        """Ends an episode; it stays readable for its retention. Twice is fine."""
+        if episode.meta.state != "open":
+            return
+        episode.connections.close()
+        self._save(episode, state=state, closed_at=self._now())
+
+    def forget(self, episode: Episode) -> None:
+        """Removes an episode and its files."""
+        episode.connections.close()
+        self._episodes.pop(episode.id, None)
+        shutil.rmtree(episode.folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Expires episodes whose lease or idle time ran out and forgets the ones whose retention did."""
+        now, idle_since = self._now(), time.monotonic() - self._limits.idle_s
+        for episode in self:
+            if episode.lock.locked():
+                continue
+            idle = episode.used_at < idle_since and episode.id != DEFAULT_ID
+            if episode.meta.state == "open" and (now >= episode.meta.expires_at or idle):
+                self.close(episode, "expired")
+        kept = sorted((each for each in self if each.meta.closed_at), key=lambda each: each.meta.closed_at or now, reverse=True)
+        room = self._limits.retain_bytes
+        for episode in kept:
+            size = sum(path.stat().st_size for path in episode.folder.iterdir())
+            room -= size
+            assert episode.meta.closed_at is not None
+            if room < 0 or now >= episode.meta.closed_at + timedelta(seconds=episode.meta.retain_s):
+                self.forget(episode)
+
+    def close_connections(self) -> None:
+        """Closes every database, for a clean shutdown."""
+        for episode in self:
+            episode.connections.close()
+
+    def _create(self, meta: EpisodeMeta, source: Episode | None) -> Episode:
+        folder = self._folder / meta.id
+        try:
+            folder.mkdir(mode=0o700)
+            if source is None:
+                storage.copy(self.world.seed, database_of(folder, 0))
+            else:
+                source.connections.snapshot(database_of(folder, 0))
+                if source.trace.exists():
+                    shutil.copyfile(source.trace, trace_of(folder, 0))
+            episode = self._adopt(meta, folder)
+            self._save(episode)
+        except OSError as exc:
+            self._episodes.pop(meta.id, None)
+            shutil.rmtree(folder, ignore_errors=True)
+            raise problems.ProblemError(
+                problems.Code.AT_CAPACITY, "there is no room on this instance's disk for another episode", retry_after_s=30
+            ) from exc
+        if source is None:
+            episode.hashed = (0, self.world.seed_hash)
+        else:
+            episode.tally = traces.tally(episode.trace)
+        return episode
+
+    def _adopt(self, meta: EpisodeMeta, folder: Path) -> Episode:
+        connections = self._connections(database_of(folder, meta.attempt))
+        episode = Episode(meta=meta, folder=folder, connections=connections, tally=traces.Tally())
+        self._episodes[meta.id] = episode
+        return episode
+
+    def _connections(self, path: Path) -> storage.EpisodeConnections:
+        return storage.EpisodeConnections(
+            path, foreign_keys=self.world.foreign_keys, max_bytes=self._limits.episode_bytes
+        )
+
+    def _save(self, episode: Episode, **changes: object) -> None:
+        """Persists an episode's meta, whole or not at all, then lets this process see the change."""
+        meta = episode.meta.model_copy(update=changes)
+        unfinished = episode.folder / "meta.json.part"
+        unfinished.write_text(meta.model_dump_json())
+        unfinished.replace(episode.folder / "meta.json")
+        episode.meta = meta
+
+    def _mark_interrupted(self, episode: Episode, number: int) -> None:
+        record = traces.Record(
+            n=number,
+            at=self._now().isoformat(),
+            tool="",
+            arguments={},
+            result=INTERRUPTED,
+            is_error=True,
+            blame="infrastructure",
+            code=problems.Code.EPISODE_INTERRUPTED,
+            status=None,
+            ms=0.0,
+        )
+        with contextlib.suppress(OSError):  # a full disk: the meta below says it too
+            traces.append(episode.trace, record.line())
+        episode.tally.add(number, record.blame, record.code)
+        if episode.meta.interrupted is None:
+            self._save(episode, interrupted=number)
+
+
+def _seed_of(spec: contract.EpisodeSpec, source: Episode | None) -> int:
+    if spec.seed is not None:
+        return spec.seed
+    return source.meta.seed if source is not None else secrets.randbits(48)
+
+
+def _remove_other_attempts(folder: Path, attempt: int) -> None:
+    """Removes what an earlier attempt, or a reset that was cut off, left behind."""
+    for path in folder.iterdir():
+        if path.name != "meta.json" and path.name.split(".")[0] != str(attempt):
+            path.unlink()

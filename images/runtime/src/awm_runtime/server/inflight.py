@@ -1,0 +1,79 @@
+"""The calls that run right now, in a file-backed table that survives `kill -9` and that the keeper reads.
+
+It serves two ends. A slot that is still taken when an instance comes back names a call that was cut off. A slot whose
+`kill_at` has passed tells the keeper that the instance is stuck.
+"""
+
+import mmap
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+SLOTS = 256
+_SLOT = struct.Struct("<48sQQ")
+_FREE = bytes(_SLOT.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A taken slot.
+
+    Attributes:
+        episode: The episode's id.
+        number: The call's number in its episode.
+        kill_at_ns: When the call is past its hard deadline, on the clock of `time.monotonic_ns`.
+    """
+
+    episode: str
+    number: int
+    kill_at_ns: int
+
+
+class InFlightTable:
+    """A table of at most 256 calls in flight, shared through a file by the instance and its keeper."""
+
+    def __init__(self, path: Path) -> None:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.ftruncate(descriptor, SLOTS * _SLOT.size)
+            self._map = mmap.mmap(descriptor, SLOTS * _SLOT.size)
+        finally:
+            os.close(descriptor)
+        self._free = [slot for slot in reversed(range(SLOTS)) if self._at(slot) == _FREE]
+
+    def mark(self, episode: str, number: int, kill_at_ns: int) -> int | None:
+        """Takes a slot and returns it; none is free: None, and the call must be refused."""
+        if not self._free:
+            return None
+        slot = self._free.pop()
+        _SLOT.pack_into(self._map, slot * _SLOT.size, episode.encode(), number, kill_at_ns)
+        return slot
+
+    def clear(self, slot: int) -> None:
+        """Gives the slot back: its call is answered."""
+        start = slot * _SLOT.size
+        self._map[start : start + _SLOT.size] = _FREE
+        self._free.append(slot)
+
+    def entries(self) -> list[Entry]:
+        """The calls in flight, or, after a crash, the ones that were."""
+        return [self._read(slot) for slot in range(SLOTS) if self._at(slot) != _FREE]
+
+    def take_back(self) -> list[Entry]:
+        """The calls that an earlier process left in flight; their slots are free afterwards."""
+        left = self.entries()
+        self._map[:] = bytes(len(self._map))
+        self._free = list(reversed(range(SLOTS)))
+        return left
+
+    def close(self) -> None:
+        """Unmaps the table."""
+        self._map.close()
+
+    def _at(self, slot: int) -> bytes:
+        return self._map[slot * _SLOT.size : (slot + 1) * _SLOT.size]
+
+    def _read(self, slot: int) -> Entry:
+        episode, number, kill_at_ns = _SLOT.unpack(self._at(slot))
+        return Entry(episode.rstrip(b"\0").decode(errors="replace"), number, kill_at_ns)
