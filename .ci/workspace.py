@@ -1,0 +1,147 @@
+"""Sets up the checkout (`sync`), checks its lock file (`lock`), names its uv (`uv`), stops what `make up` started (`down`).
+
+Standard library only, and readable by any Python 3, so that an old interpreter gets a message rather than a syntax error.
+Nothing is written outside the checkout except uv's own cache.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OLDEST_PYTHON = (3, 11)
+OLDEST_UV = (0, 9)
+PRIVATE_UV = ROOT / ".tools" / "uv"
+PRIVATE_UV_REQUIREMENT = "uv==0.13.8"
+PID_FILE = ROOT / ".awm" / "up.pid"
+STOP_SECONDS = 30
+
+
+def fail(message):
+    """Ends the program with a message for a person."""
+    sys.exit("setup: " + message)
+
+
+def require_python():
+    """Refuses an interpreter that is too old."""
+    if sys.version_info < OLDEST_PYTHON:
+        fail(
+            "Python {}.{} or newer is needed, {} is {}.{}. Name another one: make setup PYTHON=python3.12".format(
+                *OLDEST_PYTHON, sys.executable, *sys.version_info[:2]
+            )
+        )
+
+
+def uv_version(command):
+    """Returns the version of a uv command as a tuple, or None where it does not run."""
+    try:
+        done = subprocess.run(
+            [str(command), "--version"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
+        )
+    except OSError:
+        return None
+    found = re.match(r"uv (\d+)\.(\d+)", done.stdout.decode())
+    return tuple(int(part) for part in found.groups()) if done.returncode == 0 and found else None
+
+
+def usable_uv():
+    """Returns the uv of the PATH or the private one, whichever is there and new enough, else None."""
+    candidates = [shutil.which("uv"), PRIVATE_UV / "bin" / "uv"]
+    for command in candidates:
+        if command and (uv_version(command) or (0, 0)) >= OLDEST_UV:
+            return str(command)
+    return None
+
+
+def install_private_uv():
+    """Installs uv below `.tools/`, in a virtual environment or, where Python lacks ensurepip, with the system's pip."""
+    print("setup: installing uv into " + str(PRIVATE_UV.relative_to(ROOT)), flush=True)
+    shutil.rmtree(str(PRIVATE_UV), ignore_errors=True)
+    quiet_pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    made = subprocess.run([sys.executable, "-m", "venv", str(PRIVATE_UV)], stdout=subprocess.DEVNULL, check=False)
+    if made.returncode == 0:
+        install = [str(PRIVATE_UV / "bin" / "python"), *quiet_pip, PRIVATE_UV_REQUIREMENT]
+    else:
+        shutil.rmtree(str(PRIVATE_UV), ignore_errors=True)
+        install = [sys.executable, *quiet_pip, "--target", str(PRIVATE_UV), PRIVATE_UV_REQUIREMENT]
+    if subprocess.run(install, check=False).returncode != 0:
+        fail(
+            "uv could not be installed. Python's venv and ensurepip modules (Debian: apt install python3-venv) or pip, and a way "
+            "to a package index, are needed; or install uv {}.{} or newer yourself".format(*OLDEST_UV)
+        )
+    command = usable_uv()
+    if command is None:
+        fail("the private uv does not run: " + str(PRIVATE_UV))
+    return command
+
+
+def run_uv(*arguments):
+    """Runs uv on this checkout with the Python at hand; says whether it succeeded."""
+    uv = usable_uv() or install_private_uv()
+    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    environment["UV_PROJECT_ENVIRONMENT"] = str(ROOT / ".venv")
+    command = [uv, *arguments, "--no-python-downloads", "--quiet", "--python", sys.executable]
+    return subprocess.run(command, cwd=str(ROOT), env=environment, check=False).returncode == 0
+
+
+def sync():
+    """Makes `.venv` what uv.lock says."""
+    require_python()
+    print("setup: syncing .venv with uv.lock", flush=True)
+    if not run_uv("sync", "--locked", "--all-packages", "--all-extras"):
+        fail("uv could not sync .venv, see above")
+
+
+def lock():
+    """Fails where uv.lock does not fit the pyproject files."""
+    if not run_uv("lock", "--check"):
+        fail("uv.lock is not up to date: run `uv lock`")
+
+
+def show_uv():
+    """Prints the path of the uv that this checkout uses."""
+    print(usable_uv() or install_private_uv())
+
+
+def command_line(pid):
+    """Returns the command line of a running process, or an empty text."""
+    try:
+        if Path("/proc/self").exists():
+            return Path("/proc/{}/cmdline".format(pid)).read_bytes().replace(b"\0", b" ").decode()
+        return subprocess.run(
+            ["ps", "-ww", "-o", "args=", "-p", str(pid)], stdout=subprocess.PIPE, check=False
+        ).stdout.decode()
+    except OSError:
+        return ""
+
+
+def serves_this_checkout(pid):
+    """Says whether a process is the `awm` of this checkout; a pid alone may have been handed to another program."""
+    return str(ROOT / ".venv" / "bin" / "awm") in command_line(pid)
+
+
+def down():
+    """Stops the server that `make up` started in this checkout and waits until it is gone."""
+    try:
+        pid = int(PID_FILE.read_text())
+    except (OSError, ValueError):
+        pid = 0
+    if not pid or not serves_this_checkout(pid):
+        print("down: nothing that `make up` started is running here")
+        return
+    os.kill(pid, signal.SIGTERM)
+    give_up = time.monotonic() + STOP_SECONDS
+    while serves_this_checkout(pid):
+        if time.monotonic() > give_up:
+            fail("process {} has not stopped after {} s".format(pid, STOP_SECONDS))
+        time.sleep(0.05)
+    print("down: stopped")
+
+
+if __name__ == "__main__":
+    {"sync": sync, "lock": lock, "uv": show_uv, "down": down}[sys.argv[1]]()
