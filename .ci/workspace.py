@@ -1,6 +1,6 @@
-"""Sets up the checkout (`sync`), checks its lock file (`lock`), names its uv (`uv`), stops what `make up` started (`down`).
+"""Sets up the checkout and stops what `make up` started: `sync`, `lock` (is uv.lock up to date?), `uv` (which one?), `down`.
 
-Standard library only, and readable by any Python 3, so that an old interpreter gets a message rather than a syntax error.
+Standard library only, and readable by any Python 3, so that an old interpreter gets a message and no syntax error.
 Nothing is written outside the checkout except uv's own cache.
 """
 
@@ -71,8 +71,8 @@ def install_private_uv():
         install = [sys.executable, *quiet_pip, "--target", str(PRIVATE_UV), PRIVATE_UV_REQUIREMENT]
     if subprocess.run(install, check=False).returncode != 0:
         fail(
-            "uv could not be installed. Python's venv and ensurepip modules (Debian: apt install python3-venv) or pip, and a way "
-            "to a package index, are needed; or install uv {}.{} or newer yourself".format(*OLDEST_UV)
+            "uv could not be installed. It needs Python's venv and ensurepip modules (Debian: apt install python3-venv) "
+            "or pip, and a way to a package index; or install uv {}.{} or newer yourself".format(*OLDEST_UV)
         )
     command = usable_uv()
     if command is None:
