@@ -1,0 +1,1 @@
+"""Bundles: the folder that holds one scenario at one generation, as data. Reading one imports and runs nothing."""
