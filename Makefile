@@ -34,7 +34,7 @@ demo: setup ## Play a task of the example call by call, and judge it
 	@$(BIN)/awm demo $(EXAMPLE)
 
 test: setup ## Run every test that this machine can run
-	@$(BIN)/pytest tests/unit tests/contract tests/e2e
+	@$(BIN)/pytest --ignore=tests/bench
 
 test-unit: setup ## Run the unit tests
 	@$(BIN)/pytest tests/unit

@@ -1,4 +1,4 @@
-"""Sets up the checkout and stops what `make up` started: `sync`, `lock` (is uv.lock up to date?), `uv` (which one?), `down`.
+"""Sets up the checkout and stops what `make up` started: `sync`, `lock` (is it up to date?), `uv` (which one?), `down`.
 
 Standard library only, and readable by any Python 3, so that an old interpreter gets a message and no syntax error.
 Nothing is written outside the checkout except uv's own cache.
@@ -69,9 +69,10 @@ def install_private_uv():
     else:
         shutil.rmtree(str(PRIVATE_UV), ignore_errors=True)
         install = [sys.executable, *quiet_pip, "--target", str(PRIVATE_UV), PRIVATE_UV_REQUIREMENT]
-    if subprocess.run(install, check=False).returncode != 0:
+    environment = dict(os.environ, PIP_ROOT_USER_ACTION="ignore")
+    if subprocess.run(install, env=environment, check=False).returncode != 0:
         fail(
-            "uv could not be installed. It needs Python's venv and ensurepip modules (Debian: apt install python3-venv) "
+            "uv could not be installed. It needs Python's venv and ensurepip modules (Debian: python3-venv) "
             "or pip, and a way to a package index; or install uv {}.{} or newer yourself".format(*OLDEST_UV)
         )
     command = usable_uv()

@@ -1,0 +1,116 @@
+"""Rules that hold for every test: marks from the folder, needs that CI insists on, and no process left behind."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+KINDS = {
+    "unit": "no network and no process of ours",
+    "contract": "what others rely on: protocols, formats, routes",
+    "e2e": "real processes",
+    "bench": "measurements; run by `make bench` only",
+}
+RUN_LABEL = f"AWM_TEST_RUN={uuid.uuid4().hex}"
+"""In the environment of everything that a test starts, so that what outlives the run is known as ours."""
+
+LEFTOVERS: list[str] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for kind, meaning in KINDS.items():
+        config.addinivalue_line("markers", f"{kind}: {meaning}")
+    name, _, value = RUN_LABEL.partition("=")
+    os.environ[name] = value
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        kind = item.path.relative_to(ROOT / "tests").parts[0]
+        if kind in KINDS:
+            item.add_marker(kind)
+
+
+@pytest.fixture(scope="session")
+def missing() -> Callable[[str, str], NoReturn]:
+    """`missing("node", "no node on the PATH")` skips the test, or fails it where AWM_REQUIRE names the need."""
+
+    def report(need: str, reason: str) -> NoReturn:
+        if need in os.environ.get("AWM_REQUIRE", "").split(","):
+            pytest.fail(f"AWM_REQUIRE names {need}, but: {reason}")
+        pytest.skip(reason)
+
+    return report
+
+
+@pytest.fixture(scope="session")
+def python312(missing: Callable[[str, str], NoReturn]) -> Path:
+    """The Python 3.12 of a virtual environment with our packages in it, kept in the user's cache between runs."""
+    interpreter = _find_python312()
+    if interpreter is None:
+        missing("python312", "no Python 3.12 on the PATH or below pyenv's folder")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "awm-fleet"
+    identity = hashlib.sha256(bytes(ROOT) + (ROOT / "uv.lock").read_bytes()).hexdigest()[:12]
+    environment = cache / f"py312-{identity}"
+    uv = subprocess.run(
+        [sys.executable, ROOT / ".ci/workspace.py", "uv"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()[-1]
+    sync = [uv, "sync", "--locked", "--all-packages", "--all-extras", "--no-dev", "--quiet", "--python", interpreter]
+    variables = os.environ | {"UV_PROJECT_ENVIRONMENT": str(environment), "UV_PYTHON_DOWNLOADS": "never"}
+    variables.pop("VIRTUAL_ENV", None)
+    done = subprocess.run(sync, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        missing("python312", f"uv could not make {environment}: {done.stderr}")
+    return environment / "bin" / "python"
+
+
+def _find_python312() -> str | None:
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    candidates = [shutil.which("python3.12"), *map(str, sorted(pyenv.glob("versions/3.12*/bin/python")))]
+    ask = "import sys; print(sys.executable if sys.version_info[:2] == (3, 12) else '')"
+    for candidate in filter(None, candidates):
+        # A pyenv shim is on the PATH even where its version is not active; only running it tells.
+        answer = subprocess.run([candidate, "-c", ask], capture_output=True, text=True, check=False).stdout.strip()
+        if answer:
+            return answer
+    return None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    yield
+    folder = str(tmp_path_factory.getbasetemp())
+    for process in psutil.process_iter():
+        if process.pid != os.getpid() and _is_ours(process, folder):
+            LEFTOVERS.append(f"{process.pid}: {' '.join(process.cmdline())}")
+            process.kill()
+
+
+def _is_ours(process: psutil.Process, folder: str) -> bool:
+    """By the label, or by the run's folder on the command line where the environment was scrubbed."""
+    name, _, value = RUN_LABEL.partition("=")
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return process.environ().get(name) == value or any(folder in word for word in process.cmdline())
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if LEFTOVERS and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for leftover in LEFTOVERS:
+        terminalreporter.write_line(f"left running after the tests (now killed): {leftover}", red=True)
