@@ -2,12 +2,13 @@
 
 import contextlib
 import hashlib
-import random
+import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
+from random import Random
 
 
 class OutsideEpisode(RuntimeError):
@@ -39,11 +40,26 @@ class CallContext:
         self.readings += 1
         return moment
 
+    def is_overdue(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline is not None and time.monotonic() > self.deadline
+
     @cached_property
-    def random(self) -> random.Random:
+    def random(self) -> Random:
         """Randomness from H(seed, number), so that a restart repeats no value of an earlier call."""
-        digest = hashlib.sha256(f"{self.seed}/{self.number}".encode()).digest()
-        return random.Random(digest)  # noqa: S311 - reproducible on purpose
+        return self._generator("")
+
+    @cached_property
+    def entropy(self) -> Random:
+        """What stands for the system's randomness: `uuid`, `secrets`, `os.urandom` and SQL's `random()`.
+
+        Apart from `random`, so that a handler that calls `random.seed(42)` does not make the same ids in every call.
+        """
+        return self._generator("/entropy")
+
+    def _generator(self, purpose: str) -> Random:
+        digest = hashlib.sha256(f"{self.seed}/{self.number}{purpose}".encode()).digest()
+        return Random(digest)  # noqa: S311 - reproducible on purpose
 
 
 _current: ContextVar[CallContext] = ContextVar("awm_call")
@@ -59,6 +75,11 @@ def current() -> CallContext:
         return _current.get()
     except LookupError:
         raise OutsideEpisode("scenario code ran outside a call of an episode (in a thread of its own?)") from None
+
+
+def is_current(call: CallContext) -> bool:
+    """Whether `call` is the one that runs right now; safe to ask in a signal handler."""
+    return _current.get(None) is call
 
 
 @contextlib.contextmanager

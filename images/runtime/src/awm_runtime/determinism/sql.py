@@ -116,7 +116,7 @@ def _word(value: Value) -> str | None:
 
 def _random() -> int:
     """A 64-bit integer whose `abs()` never overflows, as the real function promises."""
-    bits = context.current().random.getrandbits(64)
+    bits = context.current().entropy.getrandbits(64)
     return -(bits >> 1) if bits & 1 else bits >> 1
 
 
@@ -126,7 +126,7 @@ def _randomblob(length: Value) -> bytes:
         count = 1
     if count > _LONGEST_BLOB:
         raise OverflowError("the sqlite3 module turns this into SQLite's own error, too big")
-    return context.current().random.randbytes(max(count, 1))
+    return context.current().entropy.randbytes(max(count, 1))
 
 
 class _Plain(threading.local):
