@@ -1,0 +1,48 @@
+"""Plays the client's part with SDK 1.30, in that SDK's own environment, and prints what it saw as JSON."""
+
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import McpError
+
+WAIT_S = 30
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[ClientSession]:
+    async with streamable_http_client(url) as (read, write, _), ClientSession(read, write) as session:
+        yield session
+
+
+async def seen(server: str) -> dict[str, Any]:
+    async with opened(f"{server}/mcp") as session:
+        handshake = await session.initialize()
+        listed = await session.list_tools()
+        called = await session.call_tool("test_simple_text", {})
+        refused = await session.call_tool("test_error_handling", {})
+    async with opened(f"{server}/e/unheard-of/mcp") as session:
+        try:
+            await session.initialize()
+        except McpError as error:
+            unknown = error.error.model_dump()
+    return {
+        "version": handshake.protocolVersion,
+        "tools": [tool.name for tool in listed.tools],
+        "called": [called.isError, called.content[0].text],
+        "refused": [refused.isError, refused.content[0].text],
+        "unknown": unknown,
+    }
+
+
+async def main() -> None:
+    with anyio.fail_after(WAIT_S):
+        print(json.dumps(await seen(sys.argv[1])))
+
+
+anyio.run(main)
