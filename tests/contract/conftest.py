@@ -1,4 +1,4 @@
-"""What the contract tests share: a served instance, a cache for the peers they talk to, and what a missing peer means."""
+"""What the contract tests share: a served instance, a cache for their peers, and what a missing peer means."""
 
 import os
 import pathlib
@@ -41,6 +41,8 @@ def mcp_server() -> Iterator[str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield process.stdout.readline().strip()
+            address = process.stdout.readline().strip()
+            assert address, "the server ended before it listened"
+            yield address
         finally:
             process.terminate()

@@ -1,4 +1,4 @@
-"""Serves environment.py on a free port as a real process: prints the server's address, then answers until it is ended."""
+"""Serves environment.py on a free port, as a process: prints its address, then answers until it is ended."""
 
 import socket
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,6 @@ from typing import Any
 import environment
 import httpx
 import uvicorn
-
 from awm_runtime.contract import problems
 from awm_runtime.server import agent_plane, hosts, tool_host
 
