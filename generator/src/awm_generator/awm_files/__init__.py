@@ -1,0 +1,1 @@
+"""AWM's JSON Lines files: import to bundles, and export from them."""

@@ -1,0 +1,105 @@
+"""Schema and seed of an import: every statement is tried, mended where that is unambiguous, dropped where it fails."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from awm_runtime.bundle import database, model, statements
+
+from awm_generator.awm_files import mending, rows
+
+
+@dataclass(frozen=True)
+class Database:
+    """The SQL of an import that works, what became of the rest, and what it builds."""
+
+    schema_sql: str
+    seed_sql: str
+    report: database.BuildReport
+    findings: tuple[model.Finding, ...]
+
+
+def usable(schema: rows.DbRow, sample: rows.SampleRow | None, clock: datetime) -> Database:
+    """The SQL of two rows, reduced to what works on the frozen clock with foreign keys off."""
+    findings: list[model.Finding] = []
+    with statements.memory(clock, "off") as connection:
+        schema_sql = joined(_tried(connection, schema_statements(schema), "db", findings))
+        seed_sql = joined(_tried(connection, sample_statements(sample), "sample", findings))
+        report = database.inspect(connection)
+    findings += [_violation(violation) for violation in report.violations]
+    return Database(schema_sql, seed_sql, report, tuple(findings))
+
+
+def schema_statements(row: rows.DbRow) -> Iterator[tuple[str, str]]:
+    """The DDL of a row with the tables that it is for."""
+    for table in row.db_schema.tables:
+        yield from ((table.name, text) for text in (table.ddl, *table.indexes))
+
+
+def sample_statements(row: rows.SampleRow | None) -> Iterator[tuple[str, str]]:
+    """The inserts of a row with the tables that they are for."""
+    for table in row.sample_data.tables if row else ():
+        yield from ((table.table_name, text) for text in table.insert_statements)
+
+
+def joined(texts: Iterable[str]) -> str:
+    """Statements as the text of a file."""
+    return "".join(f"{ended(text)}\n" for text in texts)
+
+
+def ended(statement: str) -> str:
+    """`statement` with a semicolon at its end, where a comment does not swallow it."""
+    text = statement.strip()
+    if sqlite3.complete_statement(text):
+        return text
+    return f"{text};" if sqlite3.complete_statement(f"{text};") else f"{text}\n;"
+
+
+def _tried(
+    connection: sqlite3.Connection, texts: Iterable[tuple[str, str]], stage: str, findings: list[model.Finding]
+) -> Iterator[str]:
+    for number, (table, text) in enumerate(texts):
+        for statement in _pieces(text):
+            error = statements.run(connection, statement)
+            if error is None:
+                yield statement
+                continue
+            place = f"statement {number} ({statement[:60]!r}...)"
+            mend = mending.mend(statement, lambda reading: _compiles(connection, reading))
+            if mend is not None and statements.run(connection, mend.statement) is None:
+                detail = f"{place}: {mend.detail} ({error})"
+                findings.append(
+                    model.Finding(kind=mend.kind, stage=stage, subject=table, action="mended", detail=detail)
+                )
+                yield mend.statement
+            else:
+                findings.append(
+                    model.Finding(
+                        kind="statement_failed",
+                        stage=stage,
+                        subject=table,
+                        action="dropped",
+                        detail=f"{place}: {error}",
+                    )
+                )
+
+
+def _pieces(text: str) -> list[str]:
+    """The statements in `text`; one with a slip in its quotes is kept whole, because the slip moves its end."""
+    pieces = list(statements.split(text))
+    return pieces if all(sqlite3.complete_statement(ended(piece)) for piece in pieces) else [text.strip()]
+
+
+def _compiles(connection: sqlite3.Connection, statement: str) -> bool:
+    """Whether a statement could run: it parses, and its tables, columns and number of values fit."""
+    return len(list(statements.split(statement))) == 1 and statements.run(connection, f"EXPLAIN {statement}") is None
+
+
+def _violation(violation: database.Violation) -> model.Finding:
+    detail = (
+        f"{violation.rows} row(s) refer to rows of {violation.parent} that are not there"
+        if violation.parent
+        else f"a foreign key of this table leads to no key; {violation.rows} row(s) are unchecked"
+    )
+    return model.Finding(kind="foreign_key_violation", stage="sample", subject=violation.table, detail=detail)

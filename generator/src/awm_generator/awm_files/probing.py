@@ -1,0 +1,56 @@
+"""Asks a confined process whether a bundle's code imports, and what tools it has."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+
+DEADLINE_S = 60.0
+
+
+class ProbeFinding(pydantic.BaseModel):
+    """Something that the probe found wrong with the tools."""
+
+    kind: str
+    detail: str
+
+
+class ProbeError(pydantic.BaseModel):
+    """Why the code does not import."""
+
+    reason: str
+    detail: str = ""
+
+
+class Probe(pydantic.BaseModel):
+    """The probe's answer."""
+
+    ok: bool
+    tools: tuple[dict[str, Any], ...] = ()
+    findings: tuple[ProbeFinding, ...] = ()
+    error: ProbeError | None = None
+    isolation: Literal["shared", "process"] = "shared"
+
+
+def probe(bundle: Path, deadline_s: float = DEADLINE_S) -> Probe:
+    """Loads the code of the bundle in the folder `bundle` in a process of its own, and says what came of it."""
+    command = [sys.executable, "-m", "awm_runtime.server.probe", "--bundle", str(bundle)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=deadline_s, stdin=subprocess.DEVNULL, check=False)
+    except subprocess.TimeoutExpired:
+        return _failed(f"the code did not finish importing within {deadline_s:g} s")
+    try:
+        return Probe.model_validate(json.loads(done.stdout))
+    except (ValueError, RecursionError):
+        return _failed(f"the code ended the process that imported it ({_ending(done.returncode)})", done.stderr)
+
+
+def _failed(reason: str, output: bytes = b"") -> Probe:
+    return Probe(ok=False, error=ProbeError(reason=reason, detail=output.decode(errors="replace")[-4000:]))
+
+
+def _ending(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

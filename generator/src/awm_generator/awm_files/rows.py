@@ -1,0 +1,216 @@
+"""The rows of AWM's JSON Lines files, read and joined by scenario."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+from awm_runtime import errors, names
+
+_Row = TypeVar("_Row", bound="_Base")
+
+
+class _Base(pydantic.BaseModel):
+    # What else a row holds is kept, so that a bundle's source/ has all of it.
+    model_config = pydantic.ConfigDict(extra="allow", frozen=True)
+
+    scenario: str
+
+
+class ScenarioRow(_Base):
+    """A row of `gen_scenario.jsonl`."""
+
+    scenario: str = pydantic.Field(alias="name")
+    description: str = ""
+
+
+class TasksRow(_Base):
+    """A row of `gen_tasks.jsonl`; a task's place in the list is its id."""
+
+    tasks: tuple[Any, ...]
+
+
+class Table(pydantic.BaseModel):
+    """A table of a `gen_db.jsonl` row."""
+
+    model_config = pydantic.ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    ddl: str
+    indexes: tuple[str, ...] = ()
+
+
+class Schema(pydantic.BaseModel):
+    """The `db_schema` of a `gen_db.jsonl` row."""
+
+    model_config = pydantic.ConfigDict(extra="allow", frozen=True)
+
+    tables: tuple[Table, ...]
+
+
+class DbRow(_Base):
+    """A row of `gen_db.jsonl`."""
+
+    db_schema: Schema
+
+
+class TableSample(pydantic.BaseModel):
+    """The inserts of one table in a `gen_sample.jsonl` row."""
+
+    model_config = pydantic.ConfigDict(extra="allow", frozen=True)
+
+    table_name: str
+    reasoning: str = ""
+    insert_statements: tuple[str, ...] = ()
+
+
+class Samples(pydantic.BaseModel):
+    """The `sample_data` of a `gen_sample.jsonl` row."""
+
+    model_config = pydantic.ConfigDict(extra="allow", frozen=True)
+
+    tables: tuple[TableSample, ...]
+
+
+class SampleRow(_Base):
+    """A row of `gen_sample.jsonl`."""
+
+    sample_data: Samples
+
+
+class SpecRow(_Base):
+    """A row of `gen_spec.jsonl`."""
+
+    api_spec: dict[str, Any]
+
+
+class EnvRow(_Base):
+    """A row of `gen_envs.jsonl`."""
+
+    full_code: str
+
+
+class Verification(pydantic.BaseModel):
+    """The `verification` of a verifier row."""
+
+    model_config = pydantic.ConfigDict(extra="allow", frozen=True)
+
+    code: str | None = None
+
+
+class VerifierRow(_Base):
+    """A row of a verifier file, of either mode."""
+
+    task_idx: int
+    task: str = ""
+    verification: Verification = Verification()
+
+
+class SidecarRow(_Base):
+    """A row of `awm_bundle.jsonl`: what the other files cannot carry, and the hash of the rows that it belongs to."""
+
+    rows: str
+    bundle: dict[str, Any]
+
+
+SIDECAR = "awm_bundle.jsonl"
+REQUIRED = ("gen_envs.jsonl", "gen_db.jsonl")
+VERIFIERS = ("gen_verifier.jsonl", "gen_verifier.pure_code.jsonl")
+_KINDS: dict[str, type[_Base]] = {
+    "gen_scenario.jsonl": ScenarioRow,
+    "gen_tasks.jsonl": TasksRow,
+    "gen_db.jsonl": DbRow,
+    "gen_sample.jsonl": SampleRow,
+    "gen_spec.jsonl": SpecRow,
+    "gen_envs.jsonl": EnvRow,
+    SIDECAR: SidecarRow,
+}
+
+
+@dataclass
+class Originals:
+    """All rows of one scenario, by file.
+
+    Attributes:
+        repeated: Files with more than one row for it; the last one counts.
+    """
+
+    name: str
+    single: dict[str, _Base] = field(default_factory=dict)
+    verifiers: list[VerifierRow] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+
+    def row(self, kind: type[_Row]) -> _Row | None:
+        """The row of one kind, if there is one."""
+        return next((row for row in self.single.values() if isinstance(row, kind)), None)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is code or a schema, so that the other rows are about something."""
+        return any(file in self.single for file in REQUIRED)
+
+    @property
+    def title(self) -> str:
+        """The name for display; files that join on the normalised one do not have it."""
+        given = [row.scenario for row in (*self.single.values(), *self.verifiers)]
+        return next((name for name in given if name != self.name), self.name)
+
+
+def load(folder: Path) -> dict[str, Originals]:
+    """The rows of all AWM files in `folder`, joined on the normalised scenario name, in the order of the code's file.
+
+    Raises:
+        BundleError: the folder or a needed file is missing, or a line is broken; the message names file and line.
+    """
+    if not folder.is_dir():
+        raise errors.BundleError(f"{folder}: no such folder; give the one that holds gen_envs.jsonl and gen_db.jsonl")
+    for file in REQUIRED:
+        if not (folder / file).exists():
+            raise errors.BundleError(f"{folder / file}: missing; code and schema are needed to make a bundle")
+    joined: dict[str, Originals] = {}
+    for file in (*REQUIRED, *(file for file in _KINDS if file not in REQUIRED)):
+        for row in _rows(folder / file, _KINDS[file]):
+            originals = _of(joined, row)
+            if file in originals.single:
+                originals.repeated.append(file)
+            originals.single[file] = row
+    for file in VERIFIERS:
+        for verifier in _rows(folder / file, VerifierRow):
+            _of(joined, verifier).verifiers.append(verifier)
+    return joined
+
+
+def _of(joined: dict[str, Originals], row: _Base) -> Originals:
+    name = names.normalise(row.scenario)
+    return joined.setdefault(name, Originals(name))
+
+
+def _rows(path: Path, kind: type[_Row]) -> Iterator[_Row]:
+    if not path.exists():
+        return
+    # Bytes, not text: only a line feed ends a line of JSON Lines.
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield _row(line, kind, f"{path}:{number}")
+
+
+def _row(line: bytes, kind: type[_Row], place: str) -> _Row:
+    try:
+        row = kind.model_validate(json.loads(line))
+        names_something = names.normalise(row.scenario)
+    except UnicodeDecodeError as exc:
+        raise errors.BundleError(f"{place}: not UTF-8 text (byte {exc.start} of the line)") from exc
+    except json.JSONDecodeError as exc:
+        raise errors.BundleError(f"{place}: broken JSON: {exc.msg} (column {exc.colno})") from exc
+    except RecursionError as exc:
+        raise errors.BundleError(f"{place}: JSON nested too deeply") from exc
+    except pydantic.ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the row"
+        raise errors.BundleError(f"{place}: {where}: {first['msg']}") from exc
+    if not names_something:
+        raise errors.BundleError(f"{place}: scenario: {row.scenario!r} has no letter or digit to name it by")
+    return row
