@@ -49,7 +49,7 @@ check: setup imports ## Check format, lint, types, imports and the lock file
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/mypy
-	@$(PYTHON) .ci/workspace.py lock
+	@.tools/bin/uv lock --check --quiet --python $(BIN)/python
 
 imports: setup ## Check the arrows between the packages
 	@$(BIN)/lint-imports

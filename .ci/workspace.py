@@ -1,4 +1,4 @@
-"""Sets up the checkout and stops what `make up` started: `sync`, `lock` (is it up to date?), `uv` (which one?), `down`.
+"""Sets up the checkout (`sync`) and stops what `make up` started in it (`down`).
 
 Standard library only, and readable by any Python 3, so that an old interpreter gets a message and no syntax error.
 Nothing is written outside the checkout except uv's own cache.
@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = (3, 11)
 OLDEST_UV = (0, 9)
+UV_LINK = ROOT / ".tools" / "bin" / "uv"
 PRIVATE_UV = ROOT / ".tools" / "uv"
 PRIVATE_UV_REQUIREMENT = "uv==0.13.8"
 PID_FILE = ROOT / ".awm" / "up.pid"
@@ -81,32 +82,26 @@ def install_private_uv():
     return command
 
 
-def run_uv(*arguments):
-    """Runs uv on this checkout with the Python at hand; says whether it succeeded."""
+def link_uv():
+    """Puts the uv to use at `.tools/bin/uv`, where the Makefile and the tests find it, and returns that path."""
     uv = usable_uv() or install_private_uv()
-    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
-    environment["UV_PROJECT_ENVIRONMENT"] = str(ROOT / ".venv")
-    command = [uv, *arguments, "--no-python-downloads", "--quiet", "--python", sys.executable]
-    return subprocess.run(command, cwd=str(ROOT), env=environment, check=False).returncode == 0
+    UV_LINK.parent.mkdir(parents=True, exist_ok=True)
+    if UV_LINK.is_symlink():
+        UV_LINK.unlink()
+    UV_LINK.symlink_to(uv)
+    return str(UV_LINK)
 
 
 def sync():
     """Makes `.venv` what uv.lock says."""
     require_python()
     print("setup: syncing .venv with uv.lock", flush=True)
-    if not run_uv("sync", "--locked", "--all-packages", "--all-extras"):
+    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    environment["UV_PROJECT_ENVIRONMENT"] = str(ROOT / ".venv")
+    options = ["--locked", "--all-packages", "--all-extras", "--no-python-downloads", "--quiet"]
+    command = [link_uv(), "sync", *options, "--python", sys.executable]
+    if subprocess.run(command, cwd=str(ROOT), env=environment, check=False).returncode != 0:
         fail("uv could not sync .venv, see above")
-
-
-def lock():
-    """Fails where uv.lock does not fit the pyproject files."""
-    if not run_uv("lock", "--check"):
-        fail("uv.lock is not up to date: run `uv lock`")
-
-
-def show_uv():
-    """Prints the path of the uv that this checkout uses."""
-    print(usable_uv() or install_private_uv())
 
 
 def command_line(pid):
@@ -145,4 +140,4 @@ def down():
 
 
 if __name__ == "__main__":
-    {"sync": sync, "lock": lock, "uv": show_uv, "down": down}[sys.argv[1]]()
+    {"sync": sync, "down": down}[sys.argv[1]]()

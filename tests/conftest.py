@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -53,17 +52,30 @@ def missing() -> Callable[[str, str], NoReturn]:
 
 
 @pytest.fixture(scope="session")
-def python312(missing: Callable[[str, str], NoReturn]) -> Path:
+def cache_folder() -> Path:
+    """Where environments, foreign clients and suites are installed, once for all checkouts of a user."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "awm-fleet"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def uv(missing: Callable[[str, str], NoReturn]) -> Path:
+    """The uv that `make setup` chose."""
+    command = ROOT / ".tools" / "bin" / "uv"
+    if not command.exists():
+        missing("uv", "no .tools/bin/uv: run `make setup`")
+    return command
+
+
+@pytest.fixture(scope="session")
+def python312(missing: Callable[[str, str], NoReturn], uv: Path, cache_folder: Path) -> Path:
     """The Python 3.12 of a virtual environment with our packages in it, kept in the user's cache between runs."""
     interpreter = _find_python312()
     if interpreter is None:
         missing("python312", "no Python 3.12 on the PATH or below pyenv's folder")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "awm-fleet"
     identity = hashlib.sha256(bytes(ROOT) + (ROOT / "uv.lock").read_bytes()).hexdigest()[:12]
-    environment = cache / f"py312-{identity}"
-    uv = subprocess.run(
-        [sys.executable, ROOT / ".ci/workspace.py", "uv"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()[-1]
+    environment = cache_folder / f"py312-{identity}"
     sync = [uv, "sync", "--locked", "--all-packages", "--all-extras", "--no-dev", "--quiet", "--python", interpreter]
     variables = os.environ | {"UV_PROJECT_ENVIRONMENT": str(environment), "UV_PYTHON_DOWNLOADS": "never"}
     variables.pop("VIRTUAL_ENV", None)
