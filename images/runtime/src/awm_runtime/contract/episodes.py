@@ -64,7 +64,7 @@ class EpisodeView(pydantic.BaseModel):
     clock: datetime
     calls: int = 0
     errors: verdicts.ErrorCounts = verdicts.ErrorCounts()
-    state_hash: str
+    state_hash: str | None = pydantic.Field(None, description="Null in a list of episodes.")
     tools_hash: str
     interrupted: int | None = pydantic.Field(None, description="The number of a call that a crash cut off, or null.")
     expires_at: datetime

@@ -10,6 +10,7 @@
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import shutil
 import time
@@ -24,6 +25,8 @@ from awm_runtime.bundle import database
 from awm_runtime.contract import episodes as contract
 from awm_runtime.contract import problems
 from awm_runtime.server import inflight, settings, storage, traces
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_ID = contract.EpisodeId("ep_default")
 _FOREVER_S = 100 * 365 * 86400.0
@@ -127,7 +130,12 @@ class EpisodeStore:
     """
 
     def __init__(
-        self, folder: Path, world: World, limits: settings.Settings, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        folder: Path,
+        world: World,
+        limits: settings.Settings,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.world = world
         self._folder = folder
@@ -149,8 +157,13 @@ class EpisodeStore:
             episode.tally = traces.tally(episode.trace)
         for entry in left_in_flight:
             interrupted = self._episodes.get(entry.episode)
-            if interrupted is not None and interrupted.tally.calls < entry.number:
-                self._mark_interrupted(interrupted, entry.number)
+            if interrupted is None or interrupted.tally.calls >= entry.number:
+                continue
+            record = _interruption(entry.number, self._now())
+            with contextlib.suppress(OSError):  # a full disk: the meta says it too
+                traces.append(interrupted.trace, record.line())
+            interrupted.tally.add(record.n, record.blame, record.code)
+            self.interrupt(interrupted, entry.number)
 
     def open(
         self, spec: contract.EpisodeSpec, *, ttl_s: float, retain_s: float, id: contract.EpisodeId | None = None
@@ -165,7 +178,9 @@ class EpisodeStore:
             raise problems.ProblemError(problems.Code.BAD_REQUEST, f"this scenario has no task {spec.task!r}")
         if sum(each.meta.state == "open" for each in self._episodes.values()) >= self._limits.episodes:
             raise problems.ProblemError(
-                problems.Code.AT_CAPACITY, f"{self._limits.episodes} episodes are open, which is the limit", retry_after_s=5
+                problems.Code.AT_CAPACITY,
+                f"{self._limits.episodes} episodes are open, which is the limit",
+                retry_after_s=5,
             )
         source = self.get(spec.source) if spec.source is not None else None
         return self._create(
@@ -267,7 +282,9 @@ class EpisodeStore:
             idle = episode.used_at < idle_since and episode.id != DEFAULT_ID
             if episode.meta.state == "open" and (now >= episode.meta.expires_at or idle):
                 self.close(episode, "expired")
-        kept = sorted((each for each in self if each.meta.closed_at), key=lambda each: each.meta.closed_at or now, reverse=True)
+        kept = sorted(
+            (each for each in self if each.meta.closed_at), key=lambda each: each.meta.closed_at or now, reverse=True
+        )
         room = self._limits.retain_bytes
         for episode in kept:
             size = sum(path.stat().st_size for path in episode.folder.iterdir())
@@ -275,6 +292,16 @@ class EpisodeStore:
             assert episode.meta.closed_at is not None
             if room < 0 or now >= episode.meta.closed_at + timedelta(seconds=episode.meta.retain_s):
                 self.forget(episode)
+
+    def interrupt(self, episode: Episode, number: int) -> None:
+        """Marks an episode whose call was cut off: its verdict is masked until a reset."""
+        if episode.meta.interrupted is not None:
+            return
+        try:
+            self._save(episode, interrupted=number)
+        except OSError:  # no room even for this: what this process knows must do
+            logger.exception("cannot persist that %s was interrupted", episode.id)
+            episode.meta = episode.meta.model_copy(update={"interrupted": number})
 
     def close_connections(self) -> None:
         """Closes every database, for a clean shutdown."""
@@ -297,7 +324,9 @@ class EpisodeStore:
             self._episodes.pop(meta.id, None)
             shutil.rmtree(folder, ignore_errors=True)
             raise problems.ProblemError(
-                problems.Code.AT_CAPACITY, "there is no room on this instance's disk for another episode", retry_after_s=30
+                problems.Code.AT_CAPACITY,
+                "there is no room on this instance's disk for another episode",
+                retry_after_s=30,
             ) from exc
         if source is None:
             episode.hashed = (0, self.world.seed_hash)
@@ -324,24 +353,21 @@ class EpisodeStore:
         unfinished.replace(episode.folder / "meta.json")
         episode.meta = meta
 
-    def _mark_interrupted(self, episode: Episode, number: int) -> None:
-        record = traces.Record(
-            n=number,
-            at=self._now().isoformat(),
-            tool="",
-            arguments={},
-            result=INTERRUPTED,
-            is_error=True,
-            blame="infrastructure",
-            code=problems.Code.EPISODE_INTERRUPTED,
-            status=None,
-            ms=0.0,
-        )
-        with contextlib.suppress(OSError):  # a full disk: the meta below says it too
-            traces.append(episode.trace, record.line())
-        episode.tally.add(number, record.blame, record.code)
-        if episode.meta.interrupted is None:
-            self._save(episode, interrupted=number)
+
+def _interruption(number: int, at: datetime) -> traces.Record:
+    """What the call log says of a call that a crash cut off."""
+    return traces.Record(
+        n=number,
+        at=at.isoformat(),
+        tool="",
+        arguments={},
+        result=INTERRUPTED,
+        is_error=True,
+        blame="infrastructure",
+        code=problems.Code.EPISODE_INTERRUPTED,
+        status=None,
+        ms=0.0,
+    )
 
 
 def _seed_of(spec: contract.EpisodeSpec, source: Episode | None) -> int:

@@ -21,7 +21,9 @@ class Settings:
     """Limits of one instance. Units and meanings stand with each field and in `docs/configuration.md`."""
 
     call_deadline_s: float = _setting(30.0, "seconds", "A tool call past this is stopped inside the scenario's code.")
-    call_grace_s: float = _setting(5.0, "seconds", "A call that still runs this long after its deadline kills the instance.")
+    call_grace_s: float = _setting(
+        5.0, "seconds", "A call that still runs this long after its deadline kills the instance."
+    )
     load_deadline_s: float = _setting(60.0, "seconds", "Loading a scenario's code may take this long.")
     request_bytes: int = _setting(4 * MIB, "bytes", "The largest request body.")  # type: ignore[assignment]
     result_bytes: int = _setting(256 * KIB, "bytes", "A longer tool result is cut, with a note.")  # type: ignore[assignment]
@@ -52,6 +54,8 @@ class Settings:
             except ValueError:
                 value = kind(-1)
             if not value > 0:
-                raise errors.PermanentError(f"{name} must be a positive number of {each.metadata['unit']}, not {environment[name]!r}")
+                raise errors.PermanentError(
+                    f"{name} must be a positive number of {each.metadata['unit']}, not {environment[name]!r}"
+                )
             given[each.name] = value
         return cls(**given)  # type: ignore[arg-type]

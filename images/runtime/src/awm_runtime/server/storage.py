@@ -1,12 +1,12 @@
 """An episode's database: connections to it, copies of it.
 
-Journal mode PERSIST with `synchronous=OFF`: what was committed is in the file, and a process killed at any moment leaves
-either no journal or one that SQLite rolls back (docs/adr/0003). So between transactions a copy of the file is a snapshot.
+Journal mode PERSIST with `synchronous=OFF`: what was committed is in the file, and a process killed at any moment
+leaves either no journal or one that SQLite rolls back (docs/adr/0003). So between transactions a copy of the file is a
+snapshot.
 """
 
 import shutil
 import sqlite3
-import time
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,9 @@ def connect(path: Path, *, foreign_keys: bool, max_bytes: int, **options: Any) -
         max_bytes: The size that the file may grow to.
         options: What scenario code gave to `sqlite3.connect` itself.
     """
-    connection = sqlite3.connect(path, **{"timeout": BUSY_S, "check_same_thread": False, "cached_statements": 256, **options})
+    connection = sqlite3.connect(
+        path, **{"timeout": BUSY_S, "check_same_thread": False, "cached_statements": 256, **options}
+    )
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     page_size = connection.execute("PRAGMA page_size").fetchone()[0]
     for pragma in (
@@ -48,10 +50,9 @@ def connect(path: Path, *, foreign_keys: bool, max_bytes: int, **options: Any) -
 def _deadline_passed() -> int:
     """SQLite's progress callback: interrupts the statement of a call that is past its deadline."""
     try:
-        deadline = context.current().deadline
+        return int(context.current().is_overdue())
     except context.OutsideEpisode:
         return 0
-    return int(deadline is not None and time.monotonic() > deadline)
 
 
 def copy(source: Path, target: Path) -> None:

@@ -1,0 +1,77 @@
+"""What a keeper tells the instance that it starts: one JSON document on its command line, and inherited descriptors."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from awm_runtime.server import hosts
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceConfig:
+    """Where an instance finds its parts.
+
+    Attributes:
+        bundle: The bundle's folder.
+        state: The folder that its seed and episodes live in; nothing else is written.
+        agent_url: Where agents reach it, without a path.
+        host_names: The Host names that it answers; `*` for all.
+        token_hash: SHA-256 (hex) of the control plane's token; None: none is asked for.
+    """
+
+    bundle: str
+    state: str
+    agent_url: str
+    host_names: tuple[str, ...] = hosts.LOOPBACK
+    token_hash: str | None = None
+
+    @property
+    def state_folder(self) -> Path:
+        return Path(self.state)
+
+    @property
+    def seed(self) -> Path:
+        return self.state_folder / "seed.db"
+
+    @property
+    def in_flight(self) -> Path:
+        return self.state_folder / "inflight"
+
+    @property
+    def episodes(self) -> Path:
+        return self.state_folder / "episodes"
+
+    @property
+    def scratch(self) -> Path:
+        """Copies and other passing files; emptied at each start."""
+        return self.state_folder / "scratch"
+
+    def text(self) -> str:
+        """For the command line."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def parse(cls, text: str) -> "InstanceConfig":
+        """The other way round."""
+        fields = json.loads(text)
+        return cls(**{**fields, "host_names": tuple(fields["host_names"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descriptors:
+    """What an instance inherits: its listening sockets, the judge's socket, the pipe that it reports its start on."""
+
+    agent: int
+    control: int
+    judge: int
+    report: int
+
+    def text(self) -> str:
+        """For the command line."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def parse(cls, text: str) -> "Descriptors":
+        """The other way round."""
+        return cls(**json.loads(text))

@@ -1,0 +1,331 @@
+"""The control plane: open, look, reset, verify, close. For trainers and operators; agents never reach it."""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Literal
+
+import fastapi
+from fastapi import exceptions, responses
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from awm_runtime.bundle import database, digest, model
+from awm_runtime.contract import episodes as contract
+from awm_runtime.contract import problems, verdicts
+from awm_runtime.server import episodes, hosts, judging, metrics, scenarios, storage
+
+logger = logging.getLogger(__name__)
+
+SQLITE = "application/vnd.sqlite3"
+_BATCH_BREATH = 32
+_CHUNK = 256 * 1024
+_OPEN_PATHS = frozenset({"/livez", "/readyz", "/health", "/metrics"})
+
+
+class Control:
+    """What the control plane does, apart from HTTP.
+
+    Args:
+        agent_url: Where agents reach this instance, without a path.
+    """
+
+    def __init__(
+        self,
+        bundle: model.Bundle,
+        store: episodes.EpisodeStore,
+        scenario: scenarios.LoadingScenario,
+        judge: judging.Judging,
+        *,
+        meter: metrics.Metrics,
+        agent_url: str,
+        scratch: Path,
+    ) -> None:
+        self.bundle = bundle
+        self.store = store
+        self.scenario = scenario
+        self.judge = judge
+        self.meter = meter
+        self.scratch = scratch
+        self._agent_url = agent_url
+        self._tools_hash = digest.tools_hash(bundle.tools)
+
+    async def open(self, wanted: contract.OpenRequest) -> contract.OpenResponse:
+        """Opens what it can; each item that cannot be opened is refused by itself."""
+        opened: list[contract.EpisodeView] = []
+        rejected: list[contract.Rejection] = []
+        for index, spec in enumerate(wanted.episodes):
+            try:
+                for _ in range(spec.count):
+                    opened.append(self.view(await self._open_one(spec, wanted)))
+                    if len(opened) % _BATCH_BREATH == 0:
+                        await asyncio.sleep(0)
+            except problems.ProblemError as exc:
+                rejected.append(contract.Rejection(index=index, error=exc.problem))
+        return contract.OpenResponse(episodes=opened, rejected=rejected)
+
+    async def _open_one(self, spec: contract.EpisodeSpec, wanted: contract.OpenRequest) -> episodes.Episode:
+        if spec.source is None:
+            episode = self.store.open(spec, ttl_s=wanted.ttl_s, retain_s=wanted.retain_s)
+        else:
+            async with self.store.get(spec.source).lock:
+                episode = self.store.open(spec, ttl_s=wanted.ttl_s, retain_s=wanted.retain_s)
+        self.meter.episode_opened()
+        return episode
+
+    def view(self, episode: episodes.Episode, *, hashed: bool = True) -> contract.EpisodeView:
+        """An episode as it is answered; in a long list without a state hash, which takes milliseconds each."""
+        meta = episode.meta
+        task = self.bundle.task(meta.task) if meta.task is not None else None
+        return contract.EpisodeView(
+            id=meta.id,
+            scenario=self.bundle.scenario.name,
+            generation=self.bundle.scenario.generation,
+            state=meta.state,
+            task=meta.task,
+            seed=meta.seed,
+            group=meta.group,
+            source=meta.source,
+            mcp_url=f"{self._agent_url}/e/{meta.id}/mcp",
+            instruction=task.instruction if task else None,
+            clock=self.store.world.clock,
+            calls=episode.tally.calls,
+            errors=episode.tally.errors,
+            state_hash=episode.state_hash() if hashed else None,
+            tools_hash=self._tools_hash,
+            interrupted=meta.interrupted,
+            expires_at=meta.expires_at,
+        )
+
+    async def reset(self, id: str, seed: int | None) -> contract.EpisodeView:
+        """Puts an episode back to the seed."""
+        episode = self.store.get_open(id)
+        async with episode.lock:
+            if self.scenario.is_loaded:
+                await (await self.scenario.get()).runner.leave(episode)
+            self.store.reset(episode, seed=seed)
+            self.meter.episode_reset()
+            return self.view(episode)
+
+    async def close(self, id: str) -> None:
+        """Ends an episode; closing one that is unknown or closed is fine."""
+        try:
+            episode = self.store.get(id)
+        except problems.ProblemError:
+            return
+        async with episode.lock:
+            if self.scenario.is_loaded:
+                await (await self.scenario.get()).runner.leave(episode)
+            self.store.close(episode)
+
+    async def verify(self, id: str, wanted: verdicts.VerifyRequest) -> verdicts.Verdict:
+        """Judges an episode, open or closed."""
+        verdict = await self.judge.verify(self.store.get(id), wanted)
+        self.meter.verdict(verdict.outcome)
+        return verdict
+
+    async def snapshot(self, id: str, which: Literal["initial", "current"]) -> Path:
+        """Copies a database into the scratch folder; the caller removes the copy."""
+        episode = self.store.get(id)
+        target = Path(tempfile.mkdtemp(dir=self.scratch, prefix="snapshot-")) / f"{which}.db"
+        async with episode.lock:
+            if which == "current":
+                episode.connections.snapshot(target)
+            else:
+                storage.copy(self.store.world.seed, target)
+        return target
+
+    async def diff(self, id: str) -> dict[str, Any]:
+        """The rows that changed since the seed."""
+        final = await self.snapshot(id, "current")
+        try:
+            return await asyncio.to_thread(database.changes, self.store.world.seed, final)
+        finally:
+            _discard(final)
+
+
+def create(control: Control, *, token_hash: str | None, guard: hosts.HostGuard, request_bytes: int) -> ASGIApp:
+    """The control plane as an ASGI app.
+
+    Args:
+        token_hash: SHA-256 (hex) of the token that callers must show; None: none is asked for.
+    """
+    app = fastapi.FastAPI(title="AWM instance: control plane", version="1", docs_url=None, redoc_url=None)
+    app.add_exception_handler(problems.ProblemError, _problem_response)
+    app.add_exception_handler(exceptions.RequestValidationError, _invalid_response)
+    app.add_exception_handler(Exception, _internal_response)
+    _add_probes(app, control)
+    _add_episodes(app, control)
+    return _Gate(app, token_hash=token_hash, guard=guard, request_bytes=request_bytes)
+
+
+def _add_probes(app: fastapi.FastAPI, control: Control) -> None:
+    @app.get("/livez")
+    async def live() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    @app.get("/health")
+    async def ready() -> fastapi.Response:
+        """Ready when the app is loaded, with the tools of the bundle, and the seed opens."""
+        if not control.scenario.is_loaded:
+            return responses.JSONResponse({"status": "starting"}, status_code=503)
+        if not control.store.world.seed.exists():
+            return responses.JSONResponse({"status": "failed", "reason": "the seed database is gone"}, status_code=503)
+        return responses.JSONResponse({"status": "ok", "scenario": control.bundle.scenario.name})
+
+    @app.get("/metrics")
+    async def scrape() -> fastapi.Response:
+        return fastapi.Response(control.meter.text(), media_type=metrics.CONTENT_TYPE)
+
+
+def _add_episodes(app: fastapi.FastAPI, control: Control) -> None:
+    @app.post("/v1/episodes", status_code=201)
+    async def open_episodes(wanted: contract.OpenRequest) -> contract.OpenResponse:
+        return await control.open(wanted)
+
+    @app.get("/v1/episodes")
+    async def list_episodes() -> dict[str, list[contract.EpisodeView]]:
+        return {"episodes": [control.view(each, hashed=False) for each in control.store]}
+
+    @app.get("/v1/episodes/{id}")
+    async def look(id: str) -> contract.EpisodeView:
+        episode = control.store.get(id)
+        async with episode.lock:
+            return control.view(episode)
+
+    @app.delete("/v1/episodes/{id}", status_code=204)
+    async def close(id: str) -> None:
+        await control.close(id)
+
+    @app.post("/v1/episodes/{id}/reset")
+    async def reset(id: str, wanted: contract.ResetRequest | None = None) -> contract.EpisodeView:
+        return await control.reset(id, wanted.seed if wanted else None)
+
+    @app.post("/v1/episodes/{id}/heartbeat")
+    async def heartbeat(id: str) -> contract.Lease:
+        return contract.Lease(expires_at=control.store.renew(control.store.get_open(id)))
+
+    @app.post("/v1/episodes/{id}/verify")
+    async def verify(id: str, wanted: verdicts.VerifyRequest | None = None) -> verdicts.Verdict:
+        return await control.verify(id, wanted or verdicts.VerifyRequest())
+
+    @app.get("/v1/episodes/{id}/diff")
+    async def diff(id: str) -> dict[str, Any]:
+        return await control.diff(id)
+
+    @app.get("/v1/episodes/{id}/trace")
+    async def trace(id: str) -> fastapi.Response:
+        path = control.store.get(id).trace
+        return fastapi.Response(path.read_bytes() if path.exists() else b"", media_type="application/x-ndjson")
+
+    @app.get("/v1/episodes/{id}/snapshot")
+    async def snapshot(id: str, which: Literal["initial", "current"] = "current") -> fastapi.Response:
+        path = await control.snapshot(id, which)
+        etag = await asyncio.to_thread(_sha256, path)
+        headers = {"ETag": f'"{etag}"', "Content-Length": str(path.stat().st_size)}
+        return responses.StreamingResponse(_chunks(path), media_type=SQLITE, headers=headers)
+
+
+class _Gate:
+    """What every request passes before FastAPI sees it: host name, token, size."""
+
+    def __init__(self, app: ASGIApp, *, token_hash: str | None, guard: hosts.HostGuard, request_bytes: int) -> None:
+        self._app = app
+        self._token_hash = token_hash
+        self._guard = guard
+        self._request_bytes = request_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        try:
+            if scope["path"] not in _OPEN_PATHS:  # kubelet and Prometheus come by address, without a token
+                self._guard.check(headers)
+                self._authenticate(headers)
+            body = await _read(receive, self._request_bytes)
+        except problems.ProblemError as exc:
+            await _respond(exc)(scope, receive, send)
+            return
+
+        async def replay() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, replay, send)
+
+    def _authenticate(self, headers: dict[bytes, bytes]) -> None:
+        if self._token_hash is None:
+            return
+        kind, _, token = headers.get(b"authorization", b"").partition(b" ")
+        given = hashlib.sha256(token.strip()).hexdigest()
+        if kind.lower() != b"bearer" or not hmac.compare_digest(given, self._token_hash):
+            raise problems.ProblemError(
+                problems.Code.UNAUTHENTICATED, "the control plane wants its token: Authorization: Bearer ..."
+            )
+
+
+async def _read(receive: Receive, limit: int) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return body
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise problems.ProblemError(problems.Code.TOO_LARGE, f"the request is larger than {limit} bytes")
+        if not message.get("more_body", False):
+            return body
+
+
+def _respond(problem: problems.ProblemError) -> fastapi.Response:
+    headers = {}
+    if problem.retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, round(problem.retry_after_s)))
+    if problem.code is problems.Code.UNAUTHENTICATED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return fastapi.Response(
+        problem.body(), status_code=problem.problem.status, media_type=problems.MEDIA_TYPE, headers=headers
+    )
+
+
+async def _problem_response(_request: fastapi.Request, exc: Exception) -> fastapi.Response:
+    assert isinstance(exc, problems.ProblemError)
+    return _respond(exc)
+
+
+async def _invalid_response(_request: fastapi.Request, exc: Exception) -> fastapi.Response:
+    assert isinstance(exc, exceptions.RequestValidationError)
+    said = "; ".join(f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in exc.errors()[:5])
+    return _respond(problems.ProblemError(problems.Code.BAD_REQUEST, said))
+
+
+async def _internal_response(request: fastapi.Request, exc: Exception) -> fastapi.Response:
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=exc)
+    return _respond(
+        problems.ProblemError(problems.Code.INTERNAL, "the instance failed on this request; its log says why")
+    )
+
+
+async def _chunks(path: Path) -> AsyncIterator[bytes]:
+    """Sends a copy, and removes it."""
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+    finally:
+        _discard(path)
+
+
+def _discard(copy: Path) -> None:
+    copy.unlink(missing_ok=True)
+    copy.parent.rmdir()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

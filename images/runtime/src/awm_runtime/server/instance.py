@@ -1,0 +1,283 @@
+"""The process that serves a scenario: both planes on one event loop, confined, with the scenario's code inside.
+
+The keeper starts it as `python -m awm_runtime.server.instance CONFIG DESCRIPTORS`.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+import uvloop
+
+from awm_runtime import confinement, errors
+from awm_runtime.bundle import database, model, reading
+from awm_runtime.server import (
+    agent_plane,
+    asgi,
+    calls,
+    configuration,
+    control_plane,
+    deadlines,
+    engines,
+    episodes,
+    hosts,
+    inflight,
+    inline,
+    judging,
+    loading,
+    metrics,
+    processes,
+    runners,
+    scenarios,
+    settings,
+)
+from awm_runtime.verification import sandbox
+
+logger = logging.getLogger("awm.instance")
+
+START = "(start)"
+"""Stands for the episode in the in-flight table while the database is built and the code loaded."""
+_SWEEP_S = 2.0
+_PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: list[str]) -> int:
+    """Serves until SIGTERM; returns the exit status."""
+    config = configuration.InstanceConfig.parse(arguments[0])
+    descriptors = configuration.Descriptors.parse(arguments[1])
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _die_with_parent()
+    try:
+        limits = settings.Settings.from_environment(os.environ)
+        bundle = reading.read(Path(config.bundle))
+        _make_folders(config)
+        _confine(config, processes=bundle.scenario.isolation == "process")
+        uvloop.run(Instance(bundle, config, descriptors, limits).serve())
+    except errors.AwmError as exc:
+        _report(descriptors.report, {"failed": str(exc), "detail": getattr(exc, "detail", "")})
+        return 1
+    return 0
+
+
+class Instance:
+    """The parts of a running instance, put together. To be made inside the confined process."""
+
+    def __init__(
+        self,
+        bundle: model.Bundle,
+        config: configuration.InstanceConfig,
+        descriptors: configuration.Descriptors,
+        limits: settings.Settings,
+    ) -> None:
+        self._bundle = bundle
+        self._config = config
+        self._descriptors = descriptors
+        self._limits = limits
+        self._in_flight = inflight.InFlightTable(config.in_flight)
+        left = self._in_flight.take_back()
+        self._starting = self._in_flight.mark(START, 0, time.monotonic_ns() + int(limits.load_deadline_s * 1e9))
+        self._store = episodes.EpisodeStore(config.episodes, self._world(), limits)
+        self._store.recover(left)
+        self._meter = metrics.Metrics(lambda: sum(each.meta.state == "open" for each in self._store))
+        self._failure: errors.EnvironmentCodeError | None = None
+
+    async def serve(self) -> None:
+        """Serves both planes until SIGTERM or until the scenario's code turns out not to load.
+
+        Raises:
+            EnvironmentCodeError: The code cannot be loaded, or serves other tools than the bundle says.
+        """
+        scenario = scenarios.LoadingScenario()
+        servers = self._servers(scenario)
+        stop = asyncio.Event()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(each, stop.set)
+        async with asyncio.TaskGroup() as group:
+            for server, descriptor in servers:
+                group.create_task(server.serve(sockets=[socket.socket(fileno=descriptor)]))
+            upkeep = group.create_task(self._sweep())
+            loaded = group.create_task(self._load(scenario, stop))
+            await stop.wait()
+            upkeep.cancel()
+            loaded.cancel()
+            for server, _ in servers:
+                server.should_exit = True
+        self._store.close_connections()
+        if self._failure is not None:
+            raise self._failure
+
+    def _world(self) -> episodes.World:
+        seed = self._config.seed
+        foreign_keys = self._bundle.scenario.foreign_keys
+        if not seed.exists():
+            unfinished = seed.with_suffix(".part")
+            report = database.build(
+                self._bundle.schema_sql, self._bundle.seed_sql, self._bundle.clock, unfinished, foreign_keys
+            )
+            if report.failures:
+                first = report.failures[0]
+                raise errors.BundleError(
+                    f"{len(report.failures)} statements of the bundle's SQL fail; the first: {first}"
+                )
+            unfinished.replace(seed)
+        return episodes.World(
+            seed=seed,
+            seed_hash=database.state_hash(seed),
+            clock=self._bundle.clock,
+            foreign_keys=foreign_keys == "on",
+            tasks=frozenset(task.id for task in self._bundle.tasks),
+        )
+
+    def _servers(self, scenario: scenarios.LoadingScenario) -> list[tuple[uvicorn.Server, int]]:
+        limits, config = self._limits, self._config
+        guard = hosts.guard(config.host_names)
+        judge = sandbox.Judge(socket.socket(fileno=self._descriptors.judge))
+        host = calls.Calls(
+            self._bundle, self._store, scenario, in_flight=self._in_flight, limits=limits, meter=self._meter
+        )
+        control = control_plane.Control(
+            self._bundle,
+            self._store,
+            scenario,
+            judging.Judging(self._bundle, self._store, judge, scratch=config.scratch, limits=limits),
+            meter=self._meter,
+            agent_url=config.agent_url,
+            scratch=config.scratch,
+        )
+        planes = (
+            (
+                agent_plane.AgentPlane(host, guard=guard, request_limit_bytes=limits.request_bytes),
+                self._descriptors.agent,
+            ),
+            (
+                control_plane.create(
+                    control, token_hash=config.token_hash, guard=guard, request_bytes=limits.request_bytes
+                ),
+                self._descriptors.control,
+            ),
+        )
+        return [(_Server(_uvicorn(app, limits)), descriptor) for app, descriptor in planes]
+
+    async def _load(self, scenario: scenarios.LoadingScenario, stop: asyncio.Event) -> None:
+        """Loads the scenario's code beside the serving of what its bundle already tells."""
+        watcher = deadlines.Deadlines()
+        engines.install()
+        inline.install()
+        try:
+            code = await asyncio.to_thread(
+                loading.load,
+                self._bundle.environment,
+                scratch_database=self._scratch_database(),
+                clock=self._bundle.clock,
+            )
+            if code.toolset.served != list(self._bundle.tools):
+                raise errors.EnvironmentCodeError(
+                    "the code serves other tools than the bundle's tools.json; import or build it again"
+                )
+        except errors.EnvironmentCodeError as exc:
+            self._failure = exc
+            scenario.fail(exc)
+            stop.set()
+            return
+        scenario.succeed(scenarios.Loaded(code.toolset, self._runner(code.app, watcher)))
+        if self._starting is not None:
+            self._in_flight.clear(self._starting)
+        _report(self._descriptors.report, {"ready": True})
+        logger.info("%s is ready: %d tools", self._bundle.scenario.name, len(code.toolset.served))
+
+    def _scratch_database(self) -> Path:
+        return Path(shutil.copyfile(self._config.seed, self._config.scratch / "startup.db"))
+
+    def _runner(self, app: asgi.App, watcher: deadlines.Deadlines) -> runners.Runner:
+        if self._bundle.scenario.isolation == "shared":
+            return runners.InlineRunner(app, watcher)
+        wait_s = self._limits.call_deadline_s + self._limits.call_grace_s
+        return processes.ForkingRunner(app, confine=partial(_confine_child, self._config), wait_s=wait_s)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            self._store.sweep()
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without signal handlers: the instance has two servers and one pair of handlers."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _uvicorn(app: Callable[..., Awaitable[Any]], limits: settings.Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=round(limits.shutdown_s),
+    )
+
+
+def _make_folders(config: configuration.InstanceConfig) -> None:
+    config.episodes.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(config.scratch, ignore_errors=True)
+    config.scratch.mkdir()
+
+
+def _confine(config: configuration.InstanceConfig, *, processes: bool) -> None:
+    """From here on the process, and the scenario's code in it, can write its own state and nothing else."""
+    enforcement = confinement.confine(
+        confinement.Policy(
+            read=(*confinement.runtime_read_paths(), Path(config.bundle)),
+            write=(config.state_folder,),
+            processes=processes,
+        )
+    )
+    if not enforcement.complete:
+        logger.warning(
+            "this system cannot confine scenario code (%s): serve code that you trust, or use containers", enforcement
+        )
+
+
+def _confine_child(config: configuration.InstanceConfig, episode: episodes.Episode) -> None:
+    confinement.confine(
+        confinement.Policy(
+            read=(*confinement.runtime_read_paths(), Path(config.bundle)), write=(episode.folder,), processes=False
+        )
+    )
+
+
+def _die_with_parent() -> None:
+    """Asks the kernel to kill this process when the keeper dies, so that none is left behind."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def _report(descriptor: int, document: dict[str, object]) -> None:
+    """Tells the keeper how the start went, once."""
+    with open(descriptor, "w", closefd=False) as pipe:
+        pipe.write(json.dumps(document) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

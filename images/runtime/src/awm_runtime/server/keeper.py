@@ -1,0 +1,346 @@
+"""The parent of an instance: starts it, watches it, brings it back, and never loads scenario code.
+
+It holds the listening sockets, so that clients queue while a killed instance comes back, and it kills an instance whose
+call is past its hard deadline, which the instance itself may be unable to notice.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import resource
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from awm_runtime import errors
+from awm_runtime.bundle import digest, reading
+from awm_runtime.server import configuration, hosts, inflight, settings
+from awm_runtime.verification import sandbox
+
+logger = logging.getLogger("awm.keeper")
+
+TICK_S = 0.1
+_BACKLOG = 2048
+_FIRST_BACKOFF_S = 0.05
+_LONGEST_BACKOFF_S = 10.0
+_STEADY_S = 30.0
+"""An instance that ran so long starts with a short back-off again."""
+_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "HOME")
+
+
+class StartFailed(errors.PermanentError):
+    """The instance did not become ready.
+
+    Args:
+        message: Why, in one sentence.
+        detail: The traceback of the scenario's code, where there is one.
+    """
+
+    def __init__(self, message: str, *, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to serve, and where.
+
+    Attributes:
+        bundle: The bundle's folder.
+        state: Where episodes live. Every bundle has a folder of its own in it, named by its digest.
+        host: The address of both planes.
+        port: The agent plane's port; 0: any.
+        control_port: The control plane's port; 0: any.
+        token: The control plane's token; must be given where `host` is not loopback.
+        host_names: Host names that are answered beside the loopback ones; `*` for all.
+    """
+
+    bundle: Path
+    state: Path
+    host: str = "127.0.0.1"
+    port: int = 8001
+    control_port: int = 8002
+    token: str | None = None
+    host_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a started instance answers."""
+
+    agent_url: str
+    control_url: str
+
+    @property
+    def mcp_url(self) -> str:
+        """The MCP URL of the default episode."""
+        return f"{self.agent_url}/mcp"
+
+
+class Keeper:
+    """Keeps one instance running until it is told to stop. To be used in the main thread.
+
+    Raises:
+        PermanentError: A port is taken, a token is missing, or the state folder is in use.
+        BundleError: The bundle cannot be read.
+    """
+
+    def __init__(self, options: Options, environment: Mapping[str, str] = os.environ) -> None:
+        if options.token is None and not _is_loopback(options.host):
+            raise errors.PermanentError(
+                f"{options.host} is reachable from other machines: give the control plane a token (AWM_CONTROL_TOKEN)"
+            )
+        self._limits = settings.Settings.from_environment(environment)
+        bundle = reading.read(options.bundle)
+        self._state = options.state / digest.digest(bundle).removeprefix("sha256:")[:16]
+        self._state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = _lock(self._state)
+        _raise_descriptor_limit()
+        self._agent = _listen(options.host, options.port)
+        self._control = _listen(options.host, options.control_port)
+        self.address = Address(_url(options.host, self._agent), _url(options.host, self._control))
+        self._config = configuration.InstanceConfig(
+            bundle=str(options.bundle.resolve()),
+            state=str(self._state.resolve()),
+            agent_url=self.address.agent_url,
+            host_names=(*hosts.LOOPBACK, options.host, *options.host_names),
+            token_hash=hashlib.sha256(options.token.encode()).hexdigest() if options.token else None,
+        )
+        self._environment = _scrubbed(environment)
+        self._in_flight = inflight.InFlightTable(self._config.in_flight)
+        self._left: frozenset[inflight.Entry] = frozenset()
+        self._stopping = False
+        self._wake_read, self._wake_write = os.pipe()
+
+    def run(self, on_ready: Callable[[Address], None]) -> None:
+        """Serves until SIGTERM or SIGINT; `on_ready` is called once, when the first calls are answered.
+
+        Raises:
+            StartFailed: The scenario's code does not load, or exits or hangs while it is loaded.
+        """
+        backoff_s = _FIRST_BACKOFF_S
+        with self._signals():
+            while not self._stopping:
+                started = time.monotonic()
+                was_ready = self._run_once(on_ready)
+                if self._stopping:
+                    return
+                if not was_ready:
+                    raise StartFailed("the instance ended before it was ready; its log is above")
+                on_ready = _nothing
+                if time.monotonic() - started > _STEADY_S:
+                    backoff_s = _FIRST_BACKOFF_S
+                logger.warning("the instance ended; it comes back with its episodes in %.2f s", backoff_s)
+                self._wait(backoff_s)
+                backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+
+    def close(self) -> None:
+        """Gives up the sockets and the state folder."""
+        for each in (self._agent, self._control):
+            each.close()
+        self._in_flight.close()
+        for descriptor in (self._lock, self._wake_read, self._wake_write):
+            os.close(descriptor)
+
+    def _run_once(self, on_ready: Callable[[Address], None]) -> bool:
+        """One life of the instance. Returns whether it became ready."""
+        self._left = frozenset(self._in_flight.entries())  # a killed instance's; the next one takes them back
+        report_read, report_write = os.pipe()
+        os.set_blocking(report_read, False)
+        judge, judge_socket = sandbox.spawn()
+        with judge_socket:
+            instance = self._start(judge_socket, report_write)
+        os.close(report_write)
+        try:
+            return self._watch(instance, judge, report_read, on_ready)
+        finally:
+            os.close(report_read)
+            _end(instance, self._limits.shutdown_s)
+            _end(judge, 1.0)
+
+    def _start(self, judge: socket.socket, report: int) -> "subprocess.Popen[bytes]":
+        descriptors = configuration.Descriptors(
+            agent=self._agent.fileno(), control=self._control.fileno(), judge=judge.fileno(), report=report
+        )
+        return subprocess.Popen(
+            [sys.executable, "-m", "awm_runtime.server.instance", self._config.text(), descriptors.text()],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            pass_fds=(descriptors.agent, descriptors.control, descriptors.judge, descriptors.report),
+            cwd=self._state,
+            start_new_session=True,  # Ctrl-C reaches the keeper alone, which ends the instance in order
+        )
+
+    def _watch(
+        self,
+        instance: "subprocess.Popen[bytes]",
+        judge: "subprocess.Popen[bytes]",
+        report: int,
+        on_ready: Callable[[Address], None],
+    ) -> bool:
+        """Watches until the instance ends or is to end. Returns whether it became ready.
+
+        Raises:
+            StartFailed: The instance said why it cannot start.
+        """
+        reader = _ReportReader(report)
+        ready = False
+        while not self._stopping:
+            ended = instance.poll() is not None
+            if not ready and (said := reader.document()) is not None:
+                _raise_failure(said)
+                ready = True
+                on_ready(self.address)
+            if ended:
+                break
+            if judge.poll() is not None:
+                logger.warning("the judge ended; the instance is restarted with a new one")
+                instance.kill()
+            self._kill_if_stuck(instance, ready=ready)
+            self._wait(TICK_S)
+        return ready
+
+    def _kill_if_stuck(self, instance: "subprocess.Popen[bytes]", *, ready: bool) -> None:
+        now = time.monotonic_ns()
+        for entry in self._in_flight.entries():
+            if entry.kill_at_ns >= now or entry in self._left:
+                continue
+            instance.kill()
+            instance.wait()
+            if not ready:
+                raise StartFailed(f"the scenario's code did not load within {self._limits.load_deadline_s:g} s")
+            logger.error(
+                "call %d of %s is past its hard deadline: the instance was killed", entry.number, entry.episode
+            )
+            return
+
+    def _wait(self, seconds: float) -> None:
+        """Sleeps, but not through a signal."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake_read, selectors.EVENT_READ)
+            selector.select(seconds)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        def stop(_signal: int, _frame: FrameType | None) -> None:
+            self._stopping = True
+            os.write(self._wake_write, b"x")
+
+        earlier = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for each, handler in earlier.items():
+                signal.signal(each, handler)
+
+
+class _ReportReader:
+    """Collects the one line that an instance writes about its start."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._read = b""
+
+    def document(self) -> dict[str, str] | None:
+        """The line's JSON, once it is there in full."""
+        with contextlib.suppress(BlockingIOError):
+            while chunk := os.read(self._descriptor, 65536):
+                self._read += chunk
+        line, newline, _ = self._read.partition(b"\n")
+        return json.loads(line) if newline else None
+
+
+def serve(options: Options, on_ready: Callable[[Address], None]) -> None:
+    """Serves a bundle until SIGTERM or SIGINT; see `Keeper` for what it raises."""
+    keeper = Keeper(options)
+    try:
+        keeper.run(on_ready)
+    finally:
+        keeper.close()
+
+
+def _nothing(_address: Address) -> None:
+    """What is called when an instance came back: its clients know its address."""
+
+
+def _raise_failure(said: Mapping[str, str]) -> None:
+    if "failed" in said:
+        raise StartFailed(said["failed"], detail=said.get("detail", ""))
+
+
+def _end(process: "subprocess.Popen[bytes]", patience_s: float) -> None:
+    """Ends a process: asks first, then kills."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(_BACKLOG)
+    except OSError as exc:
+        listening.close()
+        raise errors.PermanentError(f"cannot listen on {host}:{port}: {exc.strerror}; choose another port") from exc
+    return listening
+
+
+def _url(host: str, listening: socket.socket) -> str:
+    named = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{named}:{listening.getsockname()[1]}"
+
+
+def _lock(state: Path) -> int:
+    """Takes the state folder for this process; the kernel gives it back when the process ends."""
+    descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        os.close(descriptor)
+        raise errors.PermanentError(
+            f"another process serves this bundle from {state}; stop it or give another --state"
+        ) from exc
+    return descriptor
+
+
+def _raise_descriptor_limit() -> None:
+    """An episode takes a few descriptors: use as many as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _is_loopback(host: str) -> bool:
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+def _scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
+    """What the instance sees of the environment: no secret, and what makes runs repeat."""
+    kept = {name: environment[name] for name in _KEPT_VARIABLES if name in environment}
+    ours = {f"{settings.PREFIX}{name.upper()}" for name in settings.Settings.__dataclass_fields__}
+    limits = {name: environment[name] for name in ours if name in environment}
+    return {
+        **kept,
+        **limits,
+        "PYTHONHASHSEED": "0",
+        "TZ": "UTC",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
