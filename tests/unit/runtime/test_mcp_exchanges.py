@@ -308,10 +308,11 @@ def test_a_modern_request_that_disagrees_with_its_headers_is_refused_with_a_400(
     assert not host.calls
 
 
-def test_a_tool_name_may_come_in_base64_and_in_spaces(plane: agent_plane.AgentPlane) -> None:
+def test_headers_may_come_in_base64_and_in_spaces(plane: agent_plane.AgentPlane) -> None:
     encoded = base64.b64encode("größe".encode()).decode()
     assert "result" in modern(plane, "tools/call", {"name": "größe"}, mcp_name=f"=?base64?{encoded}?=").json
-    assert "result" in modern(plane, "tools/call", ECHO, mcp_name="  echo ").json
+    spaced = {"mcp_name": "  echo ", "mcp_method": "tools/call ", "mcp_protocol_version": f" {MODERN} "}
+    assert "result" in modern(plane, "tools/call", ECHO, **spaced).json
 
 
 @pytest.mark.parametrize("message", [PING, {"jsonrpc": "2.0", "method": "notifications/initialized"}])

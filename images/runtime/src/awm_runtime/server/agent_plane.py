@@ -23,7 +23,7 @@ _ACCEPTABLE = (b"*/*", b"application/*", _JSON)
 _ALLOW = (b"allow", b"POST, OPTIONS")
 
 
-class Disconnected(Exception):
+class _Disconnected(Exception):
     """The client went away before it had sent everything."""
 
 
@@ -64,7 +64,7 @@ class AgentPlane:
             return
         try:
             reply = _unfit(headers) or await self._answer(episode, headers, receive)
-        except Disconnected:
+        except _Disconnected:
             return
         wait = () if reply.retry_after is None else ((b"retry-after", reply.retry_after),)
         await _send(send, reply.status, reply.body, _JSON if reply.body else None, *wait)
@@ -118,17 +118,17 @@ async def _body(headers: Headers, receive: Receive, limit: int) -> bytes | None:
     """The request's body; None where it is longer than the limit, of which no more than the limit was kept.
 
     Raises:
-        Disconnected: The client went away.
+        _Disconnected: The client went away.
     """
     declared = headers.get(b"content-length")
-    if declared is not None and int(declared) > limit:
+    if declared is not None and declared.isdigit() and int(declared) > limit:
         return None
     chunks: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Disconnected
+            raise _Disconnected
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > limit:

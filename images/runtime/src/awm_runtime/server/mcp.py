@@ -38,11 +38,8 @@ CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
 BATCH_LIMIT = 100
 """Messages in one batch. The one protocol version that had batches (2025-03-26) sets no limit."""
 
-_BATCH_VERSION = b"2025-03-26"
+_BATCH_VERSION = "2025-03-26"
 """Also what a request without a version header speaks."""
-
-_MODERN = frozenset(version.encode() for version in replies.MODERN_VERSIONS)
-_HANDSHAKE = frozenset(version.encode() for version in replies.HANDSHAKE_VERSIONS)
 
 Headers = Mapping[bytes, bytes]
 Message = dict[str, Any]
@@ -77,7 +74,7 @@ class Endpoint:
         return await self._answer_message(episode, headers, message)
 
     async def _answer_batch(self, episode: str | None, headers: Headers, messages: list[Any]) -> replies.Reply:
-        if headers.get(VERSION_HEADER, _BATCH_VERSION) != _BATCH_VERSION:
+        if (_text(headers.get(VERSION_HEADER)) or _BATCH_VERSION) != _BATCH_VERSION:
             return _malformed("This protocol version has no batches: send one message at a time.")
         if not 0 < len(messages) <= BATCH_LIMIT:
             return _malformed(f"A batch holds 1 to {BATCH_LIMIT} messages.")
@@ -165,15 +162,15 @@ def _is_modern(headers: Headers, params: Message) -> bool:
     Raises:
         Refusal: The header names a version of neither era.
     """
-    version = headers.get(VERSION_HEADER)
-    if version in _MODERN:
+    version = _text(headers.get(VERSION_HEADER))
+    if version in replies.MODERN_VERSIONS:
         return True
     meta = params.get("_meta")
     if isinstance(meta, dict) and VERSION_KEY in meta:
         return True
-    if version is None or version in _HANDSHAKE:
+    if version is None or version in replies.HANDSHAKE_VERSIONS:
         return False
-    raise _unsupported(version.decode("latin-1"))
+    raise _unsupported(version)
 
 
 def _check_envelope(headers: Headers, method: str, params: Message) -> None:
@@ -200,11 +197,11 @@ def _check_envelope(headers: Headers, method: str, params: Message) -> None:
 
 def _acknowledged(headers: Headers, message: Message) -> replies.Reply:
     """The reply to a message that wants none: a notification, or a response to a request that we never make."""
-    version = headers.get(VERSION_HEADER)
-    if version is not None and version not in _MODERN and version not in _HANDSHAKE:
-        return replies.error(None, _unsupported(version.decode("latin-1")))
+    version = _text(headers.get(VERSION_HEADER))
+    if version is not None and version not in replies.SUPPORTED_VERSIONS:
+        return replies.error(None, _unsupported(version))
     is_notification = "id" not in message and isinstance(message.get("method"), str)
-    is_response = version not in _MODERN and ("result" in message or "error" in message)
+    is_response = version not in replies.MODERN_VERSIONS and ("result" in message or "error" in message)
     if is_notification or is_response:
         return replies.ACCEPTED
     return _malformed("The message is neither a request nor a notification.")
