@@ -52,7 +52,7 @@ check: setup imports ## Check format, lint, types, imports and the lock file
 	@.tools/bin/uv lock --check --quiet --python $(BIN)/python
 
 imports: setup ## Check the arrows between the packages
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 format: setup ## Format the code and mend what lint can mend
 	@$(BIN)/ruff check --fix --quiet
