@@ -217,10 +217,15 @@ def _reason(what: str, exc: BaseException) -> str:
         return f"{what} is not Python: {exc.msg} (line {exc.lineno})"
     message = " ".join(str(exc).split())
     text = f"{what} raised {type(exc).__name__}" + (f": {message}" if message else "")
-    return text if len(text) <= _REASON_LENGTH else text[: _REASON_LENGTH - 1] + "…"
+    short = text if len(text) <= _REASON_LENGTH else text[: _REASON_LENGTH - 1] + "…"
+    frames = _own_frames(exc)
+    return f"{short} (line {frames[-1].lineno})" if frames else short
 
 
 def _detail(exc: BaseException) -> str:
     """The traceback, with the scenario's own frames only."""
-    frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if frame.filename == FILE_NAME]
-    return "".join(traceback.format_list(frames) + traceback.format_exception_only(exc))
+    return "".join(traceback.format_list(_own_frames(exc)) + traceback.format_exception_only(exc))
+
+
+def _own_frames(exc: BaseException) -> list[traceback.FrameSummary]:
+    return [frame for frame in traceback.extract_tb(exc.__traceback__) if frame.filename == FILE_NAME]
