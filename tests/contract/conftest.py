@@ -5,19 +5,20 @@ import pathlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 import pytest
 
 CONFORMANCE = pathlib.Path(__file__).parent / "conformance"
 
-Missing = Callable[[str, str], None]
+Missing = Callable[[str, str], NoReturn]
 
 
 @pytest.fixture(scope="session")
 def missing() -> Missing:
     """Ends a test whose peer is not there: skips on a laptop, fails where AWM_REQUIRE names the peer."""
 
-    def end(peer: str, reason: str) -> None:
+    def end(peer: str, reason: str) -> NoReturn:
         if peer in os.environ.get("AWM_REQUIRE", "").split(","):
             pytest.fail(f"{peer} is required here: {reason}")
         pytest.skip(reason)

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import mcp
 import pytest
@@ -23,7 +23,7 @@ MODES = [("auto", "2026-07-28"), ("2026-07-28", "2026-07-28"), ("legacy", "2025-
 
 
 @pytest.fixture(scope="session")
-def python_with_sdk_1_30(cache_folder: pathlib.Path, missing: Callable[[str, str], None]) -> pathlib.Path:
+def python_with_sdk_1_30(cache_folder: pathlib.Path, missing: Callable[[str, str], NoReturn]) -> pathlib.Path:
     """An interpreter that has SDK 1.30; it cannot live beside 2.x."""
     folder = cache_folder / f"mcp-1.30-py{sys.version_info.major}.{sys.version_info.minor}"
     python, complete = folder / "bin" / "python", folder / "complete"
@@ -31,8 +31,11 @@ def python_with_sdk_1_30(cache_folder: pathlib.Path, missing: Callable[[str, str
         uv = os.environ.get("UV") or shutil.which("uv") or shutil.which(CHECKOUT / ".tools" / "bin" / "uv")
         if uv is None:
             missing("uv", "no uv to install SDK 1.30 with; make puts one in .tools/bin")
-        subprocess.run([uv, "venv", "--clear", "--python", sys.executable, folder], check=True)
-        subprocess.run([uv, "pip", "install", "--python", python, "mcp==1.30.*"], check=True)
+        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
+        install = [uv, "pip", "install", "--quiet", "--python", python, "mcp==1.30.*"]
+        installed = subprocess.run(install, capture_output=True, text=True, timeout=240)
+        if installed.returncode:
+            missing("uv", f"SDK 1.30 cannot be installed: {installed.stderr}")
         complete.touch()
     return python
 
@@ -88,6 +91,7 @@ def test_sdk_1_30_lists_calls_and_gets_each_kind_of_error(mcp_server: str, pytho
     assert seen["refused"][0]
     assert REFUSAL in seen["refused"][1]
     assert seen["unknown"]["data"] == {"code": "unknown_episode", "class": "agent"}
+    assert seen["large"] == 413
 
 
 def _only(group: BaseExceptionGroup[BaseException]) -> Any:

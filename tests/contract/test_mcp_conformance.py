@@ -9,7 +9,7 @@ import pathlib
 import shutil
 import subprocess
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -124,7 +124,7 @@ Suite = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
-def suite(cache_folder: pathlib.Path, missing: Callable[[str, str], None]) -> Suite:
+def suite(cache_folder: pathlib.Path, missing: Callable[[str, str], NoReturn]) -> Suite:
     """Runs the suite's command, installed with npm on first use."""
     folder = cache_folder / "mcp-conformance-0.2.0-alpha.12"
     complete = folder / "complete"
@@ -132,7 +132,9 @@ def suite(cache_folder: pathlib.Path, missing: Callable[[str, str], None]) -> Su
         if shutil.which("npm") is None:
             missing("node", "no npm to install MCP's conformance suite with")
         install = ["npm", "install", "--no-audit", "--no-fund", "--prefix", folder, SUITE, NODE]
-        subprocess.run(install, check=True, capture_output=True, timeout=240)
+        installed = subprocess.run(install, capture_output=True, text=True, timeout=240)
+        if installed.returncode:
+            missing("node", f"MCP's conformance suite cannot be installed: {installed.stderr}")
         complete.touch()
     modules = folder / "node_modules"
     command = [modules / "node" / "bin" / "node", modules / ".bin" / "conformance"]

@@ -20,6 +20,22 @@ async def opened(url: str) -> AsyncIterator[ClientSession]:
         yield session
 
 
+async def status_of_a_large_request(server: str) -> int:
+    """The HTTP status that ended the connection: this client has no other way to say so."""
+    try:
+        async with opened(f"{server}/mcp") as session:
+            await session.initialize()
+            await session.call_tool("json_schema_2020_12_tool", {"name": "x" * 10_000_000})
+    except ExceptionGroup as group:
+        return _only(group).response.status_code
+    return 200
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> Any:
+    (inner,) = group.exceptions
+    return _only(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
 async def seen(server: str) -> dict[str, Any]:
     async with opened(f"{server}/mcp") as session:
         handshake = await session.initialize()
@@ -37,6 +53,7 @@ async def seen(server: str) -> dict[str, Any]:
         "called": [called.isError, called.content[0].text],
         "refused": [refused.isError, refused.content[0].text],
         "unknown": unknown,
+        "large": await status_of_a_large_request(server),
     }
 
 

@@ -61,7 +61,7 @@ def main() -> None:
     """Serve until the process is ended."""
     listener = socket.create_server(("127.0.0.1", 0))
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
-    app = agent_plane.AgentPlane(ScenarioHost(), guard=hosts.guard())
+    app = agent_plane.AgentPlane(ScenarioHost(), guard=hosts.guard(), request_limit_bytes=4 * 1024 * 1024)
     config = uvicorn.Config(app, loop="uvloop", http="httptools", lifespan="off", log_level="warning")
     uvicorn.Server(config).run(sockets=[listener])
 

@@ -74,7 +74,7 @@ def host() -> Host:
 
 @pytest.fixture
 def plane(host: Host) -> agent_plane.AgentPlane:
-    return agent_plane.AgentPlane(host, guard=hosts.guard())
+    return agent_plane.AgentPlane(host, guard=hosts.guard(), request_limit_bytes=100_000)
 
 
 def send(plane: agent_plane.AgentPlane, body: Any, *, path: str = "/mcp", **headers: str | None) -> Response:
@@ -339,6 +339,11 @@ def test_notifications_and_stray_responses_are_acknowledged_with_nothing(plane: 
     ):
         answered = send(plane, message, path="/e/gone/mcp")
         assert (answered.status, answered.body) == (202, b"")
+
+
+def test_a_modern_client_must_not_post_responses(plane: agent_plane.AgentPlane) -> None:
+    answered = send(plane, {"jsonrpc": "2.0", "id": 1, "result": {}}, mcp_protocol_version=MODERN)
+    assert (answered.status, answered.error["code"]) == (400, mcp_replies.INVALID_REQUEST)
 
 
 def test_a_batch_is_answered_message_by_message_where_its_version_has_batches(plane: agent_plane.AgentPlane) -> None:

@@ -11,8 +11,6 @@ from awm_runtime.contract import problems
 from awm_runtime.server import hosts, mcp, tool_host
 from awm_runtime.server import mcp_replies as replies
 
-REQUEST_LIMIT_BYTES = 4 * 1024 * 1024
-
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -41,7 +39,7 @@ class AgentPlane:
         host: tool_host.ToolHost,
         *,
         guard: hosts.HostGuard,
-        request_limit_bytes: int = REQUEST_LIMIT_BYTES,
+        request_limit_bytes: int,
     ) -> None:
         self._endpoint = mcp.Endpoint(host)
         self._guard = guard
@@ -79,10 +77,12 @@ class AgentPlane:
 def _folded(raw: list[tuple[bytes, bytes]]) -> Headers:
     """Headers as a mapping; one that came twice holds both values, so that it equals neither where one is expected."""
     headers = dict(raw)
-    if len(headers) != len(raw):
-        for name in headers:
-            headers[name] = b", ".join(value for other, value in raw if other == name)
-    return headers
+    if len(headers) == len(raw):
+        return headers
+    folded: Headers = {}
+    for name, value in raw:
+        folded[name] = folded[name] + b", " + value if name in folded else value
+    return folded
 
 
 def _episode(path: str) -> str | None:

@@ -200,7 +200,7 @@ def _acknowledged(headers: Headers, message: Message) -> replies.Reply:
     version = _text(headers.get(VERSION_HEADER))
     if version is not None and version not in replies.SUPPORTED_VERSIONS:
         return replies.error(None, _unsupported(version))
-    is_notification = "id" not in message and isinstance(message.get("method"), str)
+    is_notification = isinstance(message.get("method"), str)
     is_response = version not in replies.MODERN_VERSIONS and ("result" in message or "error" in message)
     if is_notification or is_response:
         return replies.ACCEPTED
