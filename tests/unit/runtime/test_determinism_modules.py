@@ -305,6 +305,16 @@ def test_all_else_is_the_real_thing(imports: str, expression: str, expected: obj
     assert value(expression, imports) is expected
 
 
+@pytest.mark.parametrize(
+    "imports", ["import os", "import os.path", "import os, os.path as p", "from os import *; import os"]
+)
+def test_every_way_to_os_leads_to_the_seeded_one(imports: str) -> None:
+    with context.entered(call()):
+        first = value("os.urandom(8)", imports)
+    with context.entered(call()):
+        assert value("os.urandom(8)", imports) == first
+
+
 def test_an_import_that_fails_fails_as_usual() -> None:
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         scenario("import no_such_module")

@@ -131,9 +131,9 @@ def test_a_generator_made_at_import_serves_each_call_its_own_values() -> None:
         with context.entered(call(number)):
             return handler()
 
-    first = served(1)
-    assert served(2) != first
-    assert served(1) == first
+    first, second = served(1), served(2)
+    assert first != second
+    assert [served(2), served(1)] == [second, first]
 
 
 def test_seeding_the_module_lasts_for_the_running_call_only() -> None:
@@ -148,18 +148,21 @@ def test_seeding_the_module_lasts_for_the_running_call_only() -> None:
 
 def test_seeding_the_module_does_not_repeat_ids() -> None:
     handler = scenario("""
-        import random, secrets, uuid
+        import os, random, secrets, uuid
         def handler():
             random.seed(42)
-            return random.random(), uuid.uuid4(), secrets.token_hex()
+            return random.random(), uuid.uuid4(), secrets.token_hex(), os.urandom(8), random.Random().random()
     """)["handler"]
     with context.entered(call(1)):
         first = handler()
     with context.entered(call(2)):
         second = handler()
-    assert first[0] == second[0]
-    assert first[1] != second[1]
-    assert first[2] != second[2]
+    assert [mine == theirs for mine, theirs in zip(first, second, strict=True)] == [True, False, False, False, False]
+
+
+def test_ids_are_not_made_of_the_numbers_that_a_handler_shows() -> None:
+    shown, hidden = value("[random.getrandbits(64), secrets.randbits(64)]")
+    assert shown != hidden
 
 
 def test_a_state_can_be_gone_back_to() -> None:
@@ -171,8 +174,12 @@ def test_a_state_can_be_gone_back_to() -> None:
             source.setstate(state)
             return drawn == source.random()
         results = [again(random), again(random.Random()), again(random.Random(1))]
+        other = random.Random()
+        other.setstate(random.Random(5).getstate())
+        drawn = other.random()
     """)
     assert namespace["results"] == [True, True, True]
+    assert namespace["drawn"] == random.Random(5).random()
 
 
 def test_the_systems_generator_has_no_state() -> None:
@@ -201,6 +208,7 @@ def test_uuid1_carries_the_frozen_moment_and_not_this_machine() -> None:
     assert made.node == value("uuid.getnode()") == 0x020000000001
     chosen = value("uuid.uuid1(node=5, clock_seq=77)")
     assert (chosen.node, chosen.clock_seq) == (5, 77)
+    assert value("uuid.uuid1(clock_seq=0x1FFFF)").clock_seq == uuid.uuid1(clock_seq=0x1FFFF).clock_seq
 
 
 def test_uuids_made_from_names_and_texts_are_the_real_ones() -> None:
