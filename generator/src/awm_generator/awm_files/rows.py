@@ -1,7 +1,7 @@
 """The rows of AWM's JSON Lines files, read and joined by scenario."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,24 +9,26 @@ from typing import Any, TypeVar
 import pydantic
 from awm_runtime import errors, names
 
-_Row = TypeVar("_Row", bound="_Base")
+_Row = TypeVar("_Row", bound="Row")
 
 
-class _Base(pydantic.BaseModel):
+class Row(pydantic.BaseModel):
+    """A row of any of the files."""
+
     # What else a row holds is kept, so that a bundle's source/ has all of it.
     model_config = pydantic.ConfigDict(extra="allow", frozen=True)
 
     scenario: str
 
 
-class ScenarioRow(_Base):
+class ScenarioRow(Row):
     """A row of `gen_scenario.jsonl`."""
 
     scenario: str = pydantic.Field(alias="name")
     description: str = ""
 
 
-class TasksRow(_Base):
+class TasksRow(Row):
     """A row of `gen_tasks.jsonl`; a task's place in the list is its id."""
 
     tasks: tuple[Any, ...]
@@ -50,7 +52,7 @@ class Schema(pydantic.BaseModel):
     tables: tuple[Table, ...]
 
 
-class DbRow(_Base):
+class DbRow(Row):
     """A row of `gen_db.jsonl`."""
 
     db_schema: Schema
@@ -74,19 +76,19 @@ class Samples(pydantic.BaseModel):
     tables: tuple[TableSample, ...]
 
 
-class SampleRow(_Base):
+class SampleRow(Row):
     """A row of `gen_sample.jsonl`."""
 
     sample_data: Samples
 
 
-class SpecRow(_Base):
+class SpecRow(Row):
     """A row of `gen_spec.jsonl`."""
 
     api_spec: dict[str, Any]
 
 
-class EnvRow(_Base):
+class EnvRow(Row):
     """A row of `gen_envs.jsonl`."""
 
     full_code: str
@@ -100,7 +102,7 @@ class Verification(pydantic.BaseModel):
     code: str | None = None
 
 
-class VerifierRow(_Base):
+class VerifierRow(Row):
     """A row of a verifier file, of either mode."""
 
     task_idx: int
@@ -108,7 +110,7 @@ class VerifierRow(_Base):
     verification: Verification = Verification()
 
 
-class SidecarRow(_Base):
+class SidecarRow(Row):
     """A row of `awm_bundle.jsonl`: what the other files cannot carry, and the hash of the rows that it belongs to."""
 
     rows: str
@@ -117,8 +119,9 @@ class SidecarRow(_Base):
 
 SIDECAR = "awm_bundle.jsonl"
 REQUIRED = ("gen_envs.jsonl", "gen_db.jsonl")
+EXPECTED = ("gen_tasks.jsonl", "gen_sample.jsonl", "gen_spec.jsonl")
 VERIFIERS = ("gen_verifier.jsonl", "gen_verifier.pure_code.jsonl")
-_KINDS: dict[str, type[_Base]] = {
+KINDS: dict[str, type[Row]] = {
     "gen_scenario.jsonl": ScenarioRow,
     "gen_tasks.jsonl": TasksRow,
     "gen_db.jsonl": DbRow,
@@ -138,7 +141,7 @@ class Originals:
     """
 
     name: str
-    single: dict[str, _Base] = field(default_factory=dict)
+    single: dict[str, Row] = field(default_factory=dict)
     verifiers: list[VerifierRow] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
 
@@ -158,20 +161,24 @@ class Originals:
         return next((name for name in given if name != self.name), self.name)
 
 
-def load(folder: Path) -> dict[str, Originals]:
+def load(folder: Path, *, required: Sequence[str] = REQUIRED) -> dict[str, Originals]:
     """The rows of all AWM files in `folder`, joined on the normalised scenario name, in the order of the code's file.
+
+    Args:
+        folder: Where the files are, under their usual names.
+        required: The files that have to be there.
 
     Raises:
         BundleError: the folder or a needed file is missing, or a line is broken; the message names file and line.
     """
     if not folder.is_dir():
         raise errors.BundleError(f"{folder}: no such folder; give the one that holds gen_envs.jsonl and gen_db.jsonl")
-    for file in REQUIRED:
+    for file in required:
         if not (folder / file).exists():
-            raise errors.BundleError(f"{folder / file}: missing; code and schema are needed to make a bundle")
+            raise errors.BundleError(f"{folder / file}: missing; this needs {' and '.join(required)}")
     joined: dict[str, Originals] = {}
-    for file in (*REQUIRED, *(file for file in _KINDS if file not in REQUIRED)):
-        for row in _rows(folder / file, _KINDS[file]):
+    for file in (*REQUIRED, *(file for file in KINDS if file not in REQUIRED)):
+        for row in _rows(folder / file, KINDS[file]):
             originals = _of(joined, row)
             if file in originals.single:
                 originals.repeated.append(file)
@@ -182,7 +189,12 @@ def load(folder: Path) -> dict[str, Originals]:
     return joined
 
 
-def _of(joined: dict[str, Originals], row: _Base) -> Originals:
+def joins(title: str, name: str) -> bool:
+    """Whether rows under this title are joined as this scenario."""
+    return names.normalise(title) == name
+
+
+def _of(joined: dict[str, Originals], row: Row) -> Originals:
     name = names.normalise(row.scenario)
     return joined.setdefault(name, Originals(name))
 
@@ -199,10 +211,15 @@ def _rows(path: Path, kind: type[_Row]) -> Iterator[_Row]:
 
 def _row(line: bytes, kind: type[_Row], place: str) -> _Row:
     try:
-        row = kind.model_validate(json.loads(line))
+        value = json.loads(line)
+        if b"\\u" in line:
+            json.dumps(value, ensure_ascii=False).encode()
+        row = kind.model_validate(value)
         names_something = names.normalise(row.scenario)
     except UnicodeDecodeError as exc:
         raise errors.BundleError(f"{place}: not UTF-8 text (byte {exc.start} of the line)") from exc
+    except UnicodeEncodeError as exc:
+        raise errors.BundleError(f"{place}: holds half of a surrogate pair, which no text may") from exc
     except json.JSONDecodeError as exc:
         raise errors.BundleError(f"{place}: broken JSON: {exc.msg} (column {exc.colno})") from exc
     except RecursionError as exc:

@@ -15,11 +15,11 @@ _OWNERS = frozenset({"datetime", "date", "time", "dt"})
 def in_seed(seed_sql: str) -> list[model.Finding]:
     """A finding where inserts read the clock."""
     reading = [text for text in statements.split(seed_sql) if _SQL.search(text)]
-    tables = sorted({table for text in reading if (table := statements.table_of(text))})
     if not reading:
         return []
-    detail = f"{len(reading)} insert(s) read the clock; the frozen one answers"
-    return [model.Finding(kind="wall_clock_in_seed", stage="sample", subject=", ".join(tables), detail=detail)]
+    tables = len({statements.table_of(text) for text in reading})
+    detail = f"{len(reading)} insert(s) into {tables} table(s) read the clock; the frozen one answers"
+    return [model.Finding(kind="wall_clock_in_seed", stage="sample", subject="seed.sql", detail=detail)]
 
 
 def in_code(source: str) -> list[model.Finding]:

@@ -1,14 +1,15 @@
 """What a bundle holds, as frozen values."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 
-from awm_runtime import names
+from awm_runtime import errors, names
 from awm_runtime.contract import verdicts
 from awm_runtime.determinism import clock as clocks
 
@@ -18,6 +19,7 @@ DERIVED = frozenset({"digest", "counts", "tier"})
 
 Tier = Literal["gold", "silver", "bronze", "quarantined"]
 Action = Literal["mended", "dropped", "resolved", "noted"]
+_SOURCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 VerifierKey = tuple[str, verdicts.Mode]
 
 
@@ -159,6 +161,20 @@ class Bundle:
     verifiers: Mapping[VerifierKey, str] = field(default_factory=dict)
     report: Report = field(default_factory=Report)
     source: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuses keys that would name files of another place.
+
+        Raises:
+            BundleError: a verifier is of no task, or a source's name is not a plain file name.
+        """
+        tasks = {task.id for task in self.tasks}
+        for task, mode in self.verifiers:
+            if task not in tasks or mode not in get_args(verdicts.Mode):
+                raise errors.BundleError(f"{self.root}: verifiers/{task}.{mode}.py: tasks.jsonl has no task {task!r}")
+        for name in self.source:
+            if not _SOURCE_NAME.fullmatch(name):
+                raise errors.BundleError(f"{self.root}: source/{name}: not a plain file name")
 
     @property
     def clock(self) -> datetime:

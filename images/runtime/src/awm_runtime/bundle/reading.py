@@ -23,17 +23,16 @@ def read(path: Path) -> model.Bundle:
     """
     if not path.is_dir():
         raise errors.BundleError(f"{path}: no such folder; a bundle is a folder with scenario.json in it")
-    tasks = _tasks(path / "tasks.jsonl")
     return model.Bundle(
         root=path,
         scenario=_validated(model.Scenario, _json(path / "scenario.json"), str(path / "scenario.json")),
-        tasks=tasks,
+        tasks=_tasks(path / "tasks.jsonl"),
         schema_sql=_text(path / "schema.sql"),
         seed_sql=_text(path / "seed.sql"),
         environment=_text(path / "environment.py"),
         spec=_object(path / "spec.json") if (path / "spec.json").exists() else {},
         tools=_tools(path / "tools.json"),
-        verifiers=_verifiers(path / "verifiers", {task.id for task in tasks}),
+        verifiers=_verifiers(path / "verifiers"),
         report=_report(path / "report.json"),
         source=_sources(path / "source"),
     )
@@ -103,14 +102,12 @@ def _tools(path: Path) -> tuple[dict[str, Any], ...]:
     return tuple(value)
 
 
-def _verifiers(folder: Path, tasks: set[str]) -> dict[model.VerifierKey, str]:
+def _verifiers(folder: Path) -> dict[model.VerifierKey, str]:
     found: dict[model.VerifierKey, str] = {}
     for path in sorted(folder.glob("*")):
         match = _VERIFIER.fullmatch(path.name)
         if not match:
             raise errors.BundleError(f"{path}: verifiers are named TASK.code.py or TASK.sql.py")
-        if match["task"] not in tasks:
-            raise errors.BundleError(f"{path}: tasks.jsonl has no task {match['task']!r}")
         found[match["task"], cast(verdicts.Mode, match["mode"])] = _text(path)
     return found
 

@@ -16,23 +16,30 @@ def write(bundle: model.Bundle, path: Path) -> model.Bundle:
     The digest in `scenario.json` is set; the other derived fields are written as they are.
 
     Raises:
-        BundleError: something that is not a bundle is at `path`.
+        BundleError: something that is not a bundle is at `path`, or the disk refuses it.
     """
     if path.exists() and not _replaceable(path):
         raise errors.BundleError(f"{path}: exists and is not a bundle; give another folder or remove it first")
     scenario = bundle.scenario.model_copy(update={"digest": digest.digest(bundle)})
     written = dataclasses.replace(bundle, root=path, scenario=scenario)
+    try:
+        _replace(path, _files(written))
+    except OSError as exc:
+        raise errors.BundleError(f"{path}: cannot be written: {exc.strerror}") from exc
+    return written
+
+
+def _replace(path: Path, files: dict[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
         fresh = Path(scratch, "fresh")
-        for name, text in _files(written).items():
+        for name, text in files.items():
             file = fresh / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(text.encode())
         if path.exists():
             path.rename(Path(scratch, "old"))
         fresh.rename(path)
-    return written
 
 
 def _replaceable(path: Path) -> bool:

@@ -1,0 +1,134 @@
+"""`awm bundle`: import, export, show and check bundles."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from awm_generator import checking
+from awm_generator.awm_files import exporting, importing, rows
+from awm_runtime import errors
+from awm_runtime.bundle import reading
+from awm_runtime.determinism import clock as clocks
+from rich import progress, text
+
+from awm_fleet.cli import bundle_tables, output
+
+app = typer.Typer(name="bundle", no_args_is_help=True, help="Import, export, show and check bundles.")
+
+_Item = TypeVar("_Item")
+_FAILED, _PARTLY = 1, 3
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+
+
+def _clock(text: str) -> datetime:
+    try:
+        return clocks.parse(text)
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc)) from exc
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder with gen_envs.jsonl, gen_db.jsonl, ...")],
+    out: Annotated[Path, typer.Option("--out", help="Where the bundles go, a folder each.")],
+    scenarios: Annotated[str, typer.Option(help="Only these, with commas between them.")] = "",
+    clock: Annotated[
+        datetime | None,
+        typer.Option(parser=_clock, metavar="TIME", help="The frozen clock; by default what the tasks' dates suggest."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import AWM's JSON Lines files as bundles, and name every defect in them."""
+    wanted = [name.strip() for name in scenarios.split(",") if name.strip()]
+    found = rows.load(folder)
+    selected = importing.select(found, wanted)
+    done = list(_with_bar(importing.run(selected, out, clock=clock), len(selected), "Importing"))
+    unmatched = sorted(name for name, originals in found.items() if not originals.exists)
+    if as_json:
+        output.document(bundle_tables.import_document(done, unmatched))
+    else:
+        bundle_tables.print_import(done)
+    for outcome in done:
+        if outcome.quarantined:
+            output.complain(f"quarantined: {outcome.name}: {outcome.quarantined}", detail=outcome.detail)
+    if unmatched:
+        output.err.print(text.Text(f"ignored, without code and schema: {', '.join(unmatched)}"))
+    if any(outcome.quarantined for outcome in done):
+        raise typer.Exit(_PARTLY)
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A bundle, or a folder of bundles.")],
+    out: Annotated[Path, typer.Option("--out", help="Where the JSON Lines files go.")],
+    as_json: AsJson = False,
+) -> None:
+    """Export bundles as AWM's JSON Lines files and a sidecar, from which an import makes the same bundles."""
+    bundles = [reading.read(path) for path in _bundles_in(folder)]
+    exporting.export(bundles, out)
+    if as_json:
+        output.document({"out": str(out), "scenarios": [bundle.scenario.name for bundle in bundles]})
+    else:
+        output.say(f"Exported {len(bundles)} scenario(s) to {out}")
+
+
+@app.command()
+def show(
+    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder.")], as_json: AsJson = False
+) -> None:
+    """Show a bundle's report card: what it is, its tasks and tools, and what is wrong with it."""
+    bundle = reading.read(path)
+    if as_json:
+        output.document(bundle_tables.card(bundle))
+    else:
+        bundle_tables.print_card(bundle)
+
+
+@app.command()
+def check(
+    paths: Annotated[list[Path], typer.Argument(metavar="BUNDLE...", help="Bundles, or folders of bundles.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check that bundles are whole: they read, match their digests, build, and have all that they name."""
+    bundles = [path for given in paths for path in _bundles_in(given)]
+    checked = {path: _slips(path) for path in _with_bar(iter(bundles), len(bundles), "Checking")}
+    if as_json:
+        output.document(
+            {"bundles": [{"path": str(path), "ok": not slips, "problems": slips} for path, slips in checked.items()]}
+        )
+    else:
+        for path, slips in checked.items():
+            output.say(f"{path}: {'ok' if not slips else f'{len(slips)} problem(s)'}")
+            for slip in slips:
+                output.say(f"  {slip}")
+    if any(checked.values()):
+        raise typer.Exit(_FAILED)
+
+
+def _slips(path: Path) -> list[str]:
+    try:
+        return list(checking.check(path))
+    except errors.BundleError as exc:
+        return [str(exc)]
+
+
+def _bundles_in(folder: Path) -> list[Path]:
+    """`folder` itself where it is a bundle, or the bundles right in it.
+
+    Raises:
+        BundleError: there is none.
+    """
+    if (folder / "scenario.json").exists():
+        return [folder]
+    found = sorted(path.parent for path in folder.glob("*/scenario.json")) if folder.is_dir() else []
+    if not found:
+        raise errors.BundleError(f"{folder}: no bundle here; a bundle is a folder with scenario.json in it")
+    return found
+
+
+def _with_bar(items: Iterator[_Item], total: int, what: str) -> Iterator[_Item]:
+    terminal = output.err.is_terminal
+    yield from progress.track(items, what, total=total, console=output.err, disable=not terminal, transient=True)

@@ -1,0 +1,101 @@
+"""Imports AWM's JSON Lines files as bundles. No defect is hidden: each is mended, dropped or noted, and named."""
+
+import dataclasses
+import difflib
+import os
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from concurrent import futures
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from awm_runtime import errors, names
+from awm_runtime.bundle import model, writing
+
+from awm_generator.awm_files import drafts, probing, rows, sidecars, untouched
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of one scenario.
+
+    Attributes:
+        bundle: As it was written; None where the scenario is quarantined.
+        quarantined: Why, or None.
+        detail: More about it, for the scenario's author.
+    """
+
+    name: str
+    bundle: model.Bundle | None = None
+    quarantined: str | None = None
+    detail: str = ""
+
+
+def select(found: Mapping[str, rows.Originals], wanted: Collection[str]) -> list[rows.Originals]:
+    """The scenarios to import: those named in any spelling, or all that have code or a schema.
+
+    Raises:
+        BundleError: there is none of that name; close ones are offered.
+    """
+    present = {name: originals for name, originals in found.items() if originals.exists}
+    for name in wanted:
+        if names.normalise(name) not in present:
+            close = difflib.get_close_matches(names.normalise(name), present, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"there are {len(present)} others"
+            raise errors.BundleError(f"no scenario {name!r}; {hint}")
+    keep = {names.normalise(name) for name in wanted} or present.keys()
+    return [originals for name, originals in present.items() if name in keep]
+
+
+def run(selected: Collection[rows.Originals], out: Path, *, clock: datetime | None = None) -> Iterator[Imported]:
+    """Imports scenarios into folders under `out`, several at a time; yields each in order as it is done.
+
+    Raises:
+        BundleError: something that is not a bundle is in the way.
+    """
+    with futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        yield from pool.map(lambda originals: import_one(originals, out, clock=clock), selected)
+
+
+def import_one(originals: rows.Originals, out: Path, *, clock: datetime | None = None) -> Imported:
+    """Imports one scenario into a folder of its name under `out`.
+
+    Raises:
+        BundleError: something that is not a bundle is in the way.
+    """
+    path = out / originals.name
+    bundle = sidecars.restored(originals, path)
+    if bundle is None:
+        try:
+            bundle = _fresh(originals, path, clock)
+        except drafts.Quarantined as exc:
+            return Imported(originals.name, quarantined=str(exc), detail=exc.detail)
+    elif clock is not None:
+        bundle = dataclasses.replace(bundle, scenario=bundle.scenario.model_copy(update={"clock": clock}))
+    return Imported(originals.name, writing.write(bundle, path))
+
+
+def _fresh(originals: rows.Originals, path: Path, clock: datetime | None) -> model.Bundle:
+    bundle, findings = _probed(drafts.draft(originals, path, clock))
+    findings += untouched.findings(bundle)
+    if originals.row(rows.SidecarRow) is not None:
+        detail = "the other rows were changed since the export, so that its row here does not count"
+        findings.append(model.Finding(kind="stale_sidecar", stage="env", subject=rows.SIDECAR, detail=detail))
+    return drafts.with_findings(bundle, findings)
+
+
+def _probed(draft: model.Bundle) -> tuple[model.Bundle, list[model.Finding]]:
+    """`draft` with its tools, and what is wrong with them."""
+    with tempfile.TemporaryDirectory(prefix="awm-import-") as scratch:
+        probe = probing.probe(writing.write(draft, Path(scratch, draft.scenario.name)).root)
+    if not probe.ok:
+        error = probe.error or probing.ProbeError(reason="for no reason given")
+        raise drafts.Quarantined(f"its code does not import: {error.reason}", detail=error.detail)
+    counts = draft.scenario.counts and draft.scenario.counts.model_copy(update={"tools": len(probe.tools)})
+    scenario = draft.scenario.model_copy(update={"counts": counts})
+    bundle = dataclasses.replace(draft, tools=probe.tools, scenario=scenario)
+    return bundle, [
+        model.Finding(kind=finding.kind, stage="env", subject="tools", detail=finding.detail)
+        for finding in probe.findings
+    ]

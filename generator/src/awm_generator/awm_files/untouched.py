@@ -1,0 +1,33 @@
+"""Runs an import's verifiers on the untouched database, where none may say complete."""
+
+import tempfile
+from pathlib import Path
+
+from awm_runtime.bundle import database, model
+from awm_runtime.verification import sandbox
+
+
+def findings(bundle: model.Bundle) -> list[model.Finding]:
+    """A finding for each code mode verifier that says complete, or fails, where nothing was done."""
+    sources = {task.id: source for task in bundle.tasks if (source := bundle.verifiers.get((task.id, "code")))}
+    if not sources:
+        return []
+    with tempfile.TemporaryDirectory(prefix="awm-untouched-") as folder, sandbox.local_judge() as judge:
+        initial, final = Path(folder, "initial.db"), Path(folder, "final.db")
+        database.build(bundle.schema_sql, bundle.seed_sql, bundle.clock, initial, bundle.scenario.foreign_keys)
+        final.write_bytes(initial.read_bytes())
+        replies = {
+            task: judge.run(sandbox.JudgeRequest(source=source, mode="code", initial=initial, final=final))
+            for task, source in sources.items()
+        }
+    return [finding for task, reply in replies.items() for finding in _finding(task, reply)]
+
+
+def _finding(task: str, reply: sandbox.JudgeReply) -> list[model.Finding]:
+    if reply.result is None:
+        detail = f"on the untouched database it gives no result: {reply.failure}: {reply.detail}"
+        return [model.Finding(kind="verifier_fails", stage="verifier", subject=task, detail=detail)]
+    if reply.result["result"] == "complete":
+        detail = "it says complete on the untouched database, so that doing nothing is rewarded"
+        return [model.Finding(kind="complete_on_untouched", stage="verifier", subject=task, detail=detail)]
+    return []

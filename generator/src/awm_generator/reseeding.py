@@ -1,0 +1,31 @@
+"""Gives a bundle the content of a database file in place of its schema and seed."""
+
+import dataclasses
+import sqlite3
+from pathlib import Path
+
+from awm_runtime import errors
+from awm_runtime.bundle import model
+
+
+def from_file(bundle: model.Bundle, database: Path) -> model.Bundle:
+    """`bundle` with the schema and the rows of an SQLite file.
+
+    Raises:
+        BundleError: The file is no SQLite database.
+    """
+    try:
+        connection = sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            statements = [each for each in connection.iterdump() if each not in ("BEGIN TRANSACTION;", "COMMIT;")]
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as exc:
+        raise errors.BundleError(f"{database}: not a usable SQLite database: {exc}") from exc
+    rows = [each for each in statements if each.startswith(("INSERT", "DELETE"))]
+    schema = [each for each in statements if each not in rows]
+    return dataclasses.replace(bundle, schema_sql=_text(schema), seed_sql=_text(rows))
+
+
+def _text(statements: list[str]) -> str:
+    return "".join(f"{statement}\n" for statement in statements)
