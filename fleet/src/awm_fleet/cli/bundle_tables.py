@@ -9,7 +9,7 @@ from awm_runtime.bundle import digest, model
 
 from awm_fleet.cli import output
 
-_FINDING_COLUMNS = ("what", "where", "done", "detail")
+_FINDING_COLUMNS = ("defect", "detail")
 
 
 def import_document(done: Sequence[importing.Imported], unmatched: Sequence[str]) -> dict[str, Any]:
@@ -120,5 +120,5 @@ def _modes(bundle: model.Bundle, task: model.Task) -> list[str]:
 
 
 def _cells(finding: model.Finding) -> tuple[str, ...]:
-    where = f"{finding.stage}: {finding.subject}" if finding.subject else finding.stage
-    return finding.kind.replace("_", " "), where, finding.action, finding.detail
+    where = f"{finding.stage} {finding.subject}".strip()
+    return f"{finding.kind.replace('_', ' ')}: {finding.action}", f"{where}: {finding.detail}"

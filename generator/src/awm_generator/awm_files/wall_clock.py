@@ -9,7 +9,7 @@ from awm_generator.awm_files import parsing
 
 _SQL = re.compile(r"'now'|\b(?:date|time|datetime)\(\s*\)|\bCURRENT_(?:TIMESTAMP|DATE|TIME)\b", re.IGNORECASE)
 _METHODS = frozenset({"now", "utcnow", "today", "time", "monotonic"})
-_OWNERS = frozenset({"datetime", "date", "time", "dt"})
+_OWNERS = frozenset({"datetime", "date", "time", "dt", "func"})
 
 
 def in_seed(seed_sql: str) -> list[model.Finding]:
