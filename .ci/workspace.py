@@ -70,7 +70,8 @@ def install_private_uv():
     else:
         shutil.rmtree(str(PRIVATE_UV), ignore_errors=True)
         install = [sys.executable, *quiet_pip, "--target", str(PRIVATE_UV), PRIVATE_UV_REQUIREMENT]
-    environment = dict(os.environ, PIP_ROOT_USER_ACTION="ignore")
+    # A short PATH: pip asks any `rustc` there for its version, and rustup's writes into the home folder then.
+    environment = dict(os.environ, PIP_ROOT_USER_ACTION="ignore", PATH=os.defpath)
     if subprocess.run(install, env=environment, check=False).returncode != 0:
         fail(
             "uv could not be installed. It needs Python's venv and ensurepip modules (Debian: python3-venv) "
