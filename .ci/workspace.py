@@ -64,14 +64,15 @@ def install_private_uv():
     print("setup: installing uv into " + str(PRIVATE_UV.relative_to(ROOT)), flush=True)
     shutil.rmtree(str(PRIVATE_UV), ignore_errors=True)
     quiet_pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    made = subprocess.run([sys.executable, "-m", "venv", str(PRIVATE_UV)], stdout=subprocess.DEVNULL, check=False)
+    # A short PATH: pip asks any `rustc` there for its version, and rustup's writes into the home folder then.
+    environment = dict(os.environ, PIP_ROOT_USER_ACTION="ignore", PATH=os.defpath)
+    venv = [sys.executable, "-m", "venv", str(PRIVATE_UV)]
+    made = subprocess.run(venv, env=environment, stdout=subprocess.DEVNULL, check=False)
     if made.returncode == 0:
         install = [str(PRIVATE_UV / "bin" / "python"), *quiet_pip, PRIVATE_UV_REQUIREMENT]
     else:
         shutil.rmtree(str(PRIVATE_UV), ignore_errors=True)
         install = [sys.executable, *quiet_pip, "--target", str(PRIVATE_UV), PRIVATE_UV_REQUIREMENT]
-    # A short PATH: pip asks any `rustc` there for its version, and rustup's writes into the home folder then.
-    environment = dict(os.environ, PIP_ROOT_USER_ACTION="ignore", PATH=os.defpath)
     if subprocess.run(install, env=environment, check=False).returncode != 0:
         fail(
             "uv could not be installed. It needs Python's venv and ensurepip modules (Debian: python3-venv) "
