@@ -54,8 +54,12 @@ def changes(before, after):
 
 def says(answer, *phrases):
     """Whether the answer has one of the phrases, as whole words, whatever its case and punctuation."""
-    plain = [" ".join(re.findall(r"\w+(?:\.\d+)?", str(text or "").casefold())) for text in (answer, *phrases)]
-    return any(f" {phrase} " in f" {plain[0]} " for phrase in plain[1:])
+    return any(f" {_plain(phrase)} " in f" {_plain(answer)} " for phrase in phrases)
+
+
+def _plain(text):
+    words = re.sub(r"(?<=\d)[TZ](?=\d|\b)", " ", str(text or ""))  # the T and Z of 2026-03-02T09:00:00Z
+    return " ".join(re.findall(r"\w+(?:\.\d+)?", words.casefold()))
 
 
 def verdict(before, after, wanted=None, answers=None):
