@@ -1,49 +1,38 @@
-"""What the contract tests share: a served instance, a cache for their peers, and what a missing peer means."""
+"""What the contract tests talk to: a real instance that serves the conformance scenario."""
 
-import os
-import pathlib
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from typing import NoReturn
+import runpy
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-CONFORMANCE = pathlib.Path(__file__).parent / "conformance"
+from awm_runtime.bundle import model, writing
+from awm_runtime.server import launching, tools
 
-Missing = Callable[[str, str], NoReturn]
-
-
-@pytest.fixture(scope="session")
-def missing() -> Missing:
-    """Ends a test whose peer is not there: skips on a laptop, fails where AWM_REQUIRE names the peer."""
-
-    def end(peer: str, reason: str) -> NoReturn:
-        if peer in os.environ.get("AWM_REQUIRE", "").split(","):
-            pytest.fail(f"{peer} is required here: {reason}")
-        pytest.skip(reason)
-
-    return end
+ENVIRONMENT = Path(__file__).parent / "conformance" / "environment.py"
 
 
 @pytest.fixture(scope="session")
-def cache_folder() -> pathlib.Path:
-    """Where foreign clients and suites are installed, once for all checkouts of a user."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    folder = (pathlib.Path(home) if home else pathlib.Path.home() / ".cache") / "awm-fleet"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def mcp_server() -> Iterator[str]:
-    """The address of a real server process that serves the conformance scenario."""
-    command = [sys.executable, str(CONFORMANCE / "serve.py")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            address = process.stdout.readline().strip()
-            assert address, "the server ended before it listened"
-            yield address
-        finally:
-            process.terminate()
+def mcp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the instance's agent plane."""
+    folder = tmp_path_factory.mktemp("instance")
+    bundle = model.Bundle(
+        root=folder / "bundle",
+        scenario=model.Scenario(
+            name="conformance",
+            title="Conformance",
+            description="Tools for MCP's conformance suite.",
+            clock=datetime(2026, 1, 1, 9, tzinfo=UTC),
+            provenance=model.Provenance(source="tests"),
+        ),
+        tasks=(),
+        schema_sql="CREATE TABLE unused (id INTEGER PRIMARY KEY);\n",
+        seed_sql="",
+        environment=ENVIRONMENT.read_text(),
+        spec={},
+        tools=tuple(tools.from_app(runpy.run_path(str(ENVIRONMENT))["app"]).served),
+    )
+    writing.write(bundle, bundle.root)
+    with launching.launched(bundle.root, folder / "state") as instance:
+        yield instance.address.agent_url

@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import os
 import pathlib
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +11,6 @@ from typing import Any, Literal, NoReturn
 import mcp
 import pytest
 
-CHECKOUT = pathlib.Path(__file__).parents[2]
 SCRIPT = pathlib.Path(__file__).parent / "conformance" / "handshake_client.py"
 
 TOOLS = ["test_simple_text", "test_error_handling", "json_schema_2020_12_tool"]
@@ -23,14 +20,13 @@ MODES = [("auto", "2026-07-28"), ("2026-07-28", "2026-07-28"), ("legacy", "2025-
 
 
 @pytest.fixture(scope="session")
-def python_with_sdk_1_30(cache_folder: pathlib.Path, missing: Callable[[str, str], NoReturn]) -> pathlib.Path:
+def python_with_sdk_1_30(
+    cache_folder: pathlib.Path, uv: pathlib.Path, missing: Callable[[str, str], NoReturn]
+) -> pathlib.Path:
     """An interpreter that has SDK 1.30; it cannot live beside 2.x."""
     folder = cache_folder / f"mcp-1.30-py{sys.version_info.major}.{sys.version_info.minor}"
     python, complete = folder / "bin" / "python", folder / "complete"
     if not complete.exists():
-        uv = os.environ.get("UV") or shutil.which("uv") or shutil.which(CHECKOUT / ".tools" / "bin" / "uv")
-        if uv is None:
-            missing("uv", "no uv to install SDK 1.30 with; make puts one in .tools/bin")
         subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
         install = [uv, "pip", "install", "--quiet", "--python", python, "mcp==1.30.*"]
         installed = subprocess.run(install, capture_output=True, text=True, timeout=240)
