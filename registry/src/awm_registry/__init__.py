@@ -1,0 +1,1 @@
+"""Scenario names to MCP URLs, and the light client of trainers and tools."""

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
+from rich import progress, text
+
+from awm_fleet.cli import bundle_tables, output
 from awm_generator import checking
 from awm_generator.awm_files import exporting, importing, rows
 from awm_runtime import errors
 from awm_runtime.bundle import reading
 from awm_runtime.determinism import clock as clocks
-from rich import progress, text
-
-from awm_fleet.cli import bundle_tables, output
 
 app = typer.Typer(name="bundle", no_args_is_help=True, help="Import, export, show and check bundles.")
 

@@ -4,10 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from awm_fleet.cli import output
 from awm_generator.awm_files import importing
 from awm_runtime.bundle import digest, model
-
-from awm_fleet.cli import output
 
 _FINDING_COLUMNS = ("defect", "detail")
 

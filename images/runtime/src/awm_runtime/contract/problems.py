@@ -106,6 +106,17 @@ class ProblemError(errors.AwmError):
         self.retry_after_s = retry_after_s
         self.diagnostics = diagnostics
 
+    @classmethod
+    def of(cls, problem: Problem) -> "ProblemError":
+        """The error that a received problem stands for."""
+        return cls(
+            problem.code,
+            problem.detail,
+            blame=problem.blame,
+            retry_after_s=problem.retry_after_s,
+            diagnostics=problem.diagnostics,
+        )
+
     @property
     def problem(self) -> Problem:
         """What to send."""

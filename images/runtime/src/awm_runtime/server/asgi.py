@@ -1,7 +1,7 @@
 """Calls a scenario's app in process, as an HTTP server would."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,20 @@ class AppReply:
     failure: BaseException | None = None
 
 
-async def request(app: App, wanted: tools.AppRequest) -> AppReply:
+@dataclass(frozen=True, slots=True)
+class StartedApp:
+    """An app that can be called.
+
+    Attributes:
+        app: The ASGI application.
+        state: What its lifespan yielded; each request carries a copy.
+    """
+
+    app: App
+    state: Mapping[str, Any]
+
+
+async def request(started: StartedApp, wanted: tools.AppRequest) -> AppReply:
     """Sends one request and waits for the whole answer. What the app raises goes through."""
     body: bytes | None = wanted.body
     status = 500
@@ -52,11 +65,11 @@ async def request(app: App, wanted: tools.AppRequest) -> AppReply:
             if chunk:
                 chunks.append(chunk)
 
-    await app(_scope(wanted), receive, send)
+    await started.app(_scope(wanted, started.state), receive, send)
     return AppReply(status, chunks[0] if len(chunks) == 1 else b"".join(chunks))
 
 
-def _scope(wanted: tools.AppRequest) -> MutableMapping[str, Any]:
+def _scope(wanted: tools.AppRequest, state: Mapping[str, Any]) -> MutableMapping[str, Any]:
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -70,5 +83,5 @@ def _scope(wanted: tools.AppRequest) -> MutableMapping[str, Any]:
         "headers": wanted.headers,
         "client": _ADDRESS,
         "server": _ADDRESS,
-        "state": {},
+        "state": {**state},
     }

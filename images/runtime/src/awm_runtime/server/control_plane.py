@@ -275,7 +275,8 @@ async def _read(receive: Receive, limit: int) -> bytes:
         message = await receive()
         if message["type"] == "http.disconnect":
             return body
-        body += message.get("body", b"")
+        chunk: bytes = message.get("body", b"")
+        body += chunk
         if len(body) > limit:
             raise problems.ProblemError(problems.Code.TOO_LARGE, f"the request is larger than {limit} bytes")
         if not message.get("more_body", False):

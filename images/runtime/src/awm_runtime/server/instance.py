@@ -59,6 +59,7 @@ def main(arguments: list[str]) -> int:
     config = configuration.InstanceConfig.parse(arguments[0])
     descriptors = configuration.Descriptors.parse(arguments[1])
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     _die_with_parent()
     try:
         limits = settings.Settings.from_environment(os.environ)
@@ -92,6 +93,7 @@ class Instance:
         self._store = episodes.EpisodeStore(config.episodes, self._world(), limits)
         self._store.recover(left)
         self._meter = metrics.Metrics(lambda: sum(each.meta.state == "open" for each in self._store))
+        self._code: loading.LoadedScenario | None = None
         self._failure: errors.EnvironmentCodeError | None = None
 
     async def serve(self) -> None:
@@ -116,6 +118,7 @@ class Instance:
             for server, _ in servers:
                 server.should_exit = True
         self._store.close_connections()
+        await self._end_code()
         if self._failure is not None:
             raise self._failure
 
@@ -182,6 +185,7 @@ class Instance:
                 self._bundle.environment,
                 scratch_database=self._scratch_database(),
                 clock=self._bundle.clock,
+                foreign_keys=self._bundle.scenario.foreign_keys == "on",
             )
             if code.toolset.served != list(self._bundle.tools):
                 raise errors.EnvironmentCodeError(
@@ -192,16 +196,25 @@ class Instance:
             scenario.fail(exc)
             stop.set()
             return
-        scenario.succeed(scenarios.Loaded(code.toolset, self._runner(code.app, watcher)))
+        self._code = code
+        scenario.succeed(scenarios.Loaded(code.toolset, self._runner(asgi.StartedApp(code.app, code.state), watcher)))
         if self._starting is not None:
             self._in_flight.clear(self._starting)
         _report(self._descriptors.report, {"ready": True})
         logger.info("%s is ready: %d tools", self._bundle.scenario.name, len(code.toolset.served))
 
+    async def _end_code(self) -> None:
+        if self._code is None:
+            return
+        try:
+            await asyncio.to_thread(self._code.shutdown)
+        except errors.EnvironmentCodeError:
+            logger.exception("the scenario's code failed as it was shut down")
+
     def _scratch_database(self) -> Path:
         return Path(shutil.copyfile(self._config.seed, self._config.scratch / "startup.db"))
 
-    def _runner(self, app: asgi.App, watcher: deadlines.Deadlines) -> runners.Runner:
+    def _runner(self, app: asgi.StartedApp, watcher: deadlines.Deadlines) -> runners.Runner:
         if self._bundle.scenario.isolation == "shared":
             return runners.InlineRunner(app, watcher)
         wait_s = self._limits.call_deadline_s + self._limits.call_grace_s

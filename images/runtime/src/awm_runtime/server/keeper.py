@@ -130,10 +130,10 @@ class Keeper:
         """
         backoff_s = _FIRST_BACKOFF_S
         with self._signals():
-            while not self._stopping:
+            while not self._is_stopping():
                 started = time.monotonic()
                 was_ready = self._run_once(on_ready)
-                if self._stopping:
+                if self._is_stopping():
                     return
                 if not was_ready:
                     raise StartFailed("the instance ended before it was ready; its log is above")
@@ -195,7 +195,7 @@ class Keeper:
         """
         reader = _ReportReader(report)
         ready = False
-        while not self._stopping:
+        while not self._is_stopping():
             ended = instance.poll() is not None
             if not ready and (said := reader.document()) is not None:
                 _raise_failure(said)
@@ -223,6 +223,10 @@ class Keeper:
                 "call %d of %s is past its hard deadline: the instance was killed", entry.number, entry.episode
             )
             return
+
+    def _is_stopping(self) -> bool:
+        """Whether a signal asked to stop; it may come at any moment."""
+        return self._stopping
 
     def _wait(self, seconds: float) -> None:
         """Sleeps, but not through a signal."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import prometheus_client
 
-from awm_runtime.contract import verdicts
+from awm_runtime.contract import problems, verdicts
 from awm_runtime.server import outcomes
 
 CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
@@ -38,9 +38,9 @@ class Metrics:
 
     def call(self, outcome: outcomes.Outcome, elapsed_s: float) -> None:
         """Counts one call."""
-        kind = outcome.blame or "ok"
+        kind: str = outcome.blame or "ok"
         if kind == "agent":
-            kind = "refused" if outcome.code == "refused" else "malformed"
+            kind = "refused" if outcome.code == problems.Code.REFUSED else "malformed"
         self._calls[kind].inc()
         self._seconds.observe(elapsed_s)
 

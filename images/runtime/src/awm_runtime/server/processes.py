@@ -50,7 +50,7 @@ class ForkingRunner:
         wait_s: How long an answer is waited for; then the child is killed.
     """
 
-    def __init__(self, app: asgi.App, *, confine: Callable[[episodes.Episode], None], wait_s: float) -> None:
+    def __init__(self, app: asgi.StartedApp, *, confine: Callable[[episodes.Episode], None], wait_s: float) -> None:
         self._app = app
         self._confine = confine
         self._wait_s = wait_s
@@ -104,7 +104,7 @@ class ForkingRunner:
 
 
 def _be_child(
-    peer: socket.socket, episode: episodes.Episode, app: asgi.App, confine: Callable[[Any], None]
+    peer: socket.socket, episode: episodes.Episode, app: asgi.StartedApp, confine: Callable[[Any], None]
 ) -> NoReturn:
     """The whole life of an episode's process; never returns into the server that it was forked from."""
     status = 1
@@ -127,7 +127,7 @@ def _be_child(
         os._exit(status)
 
 
-async def _answer_calls(peer: socket.socket, episode: episodes.Episode, app: asgi.App) -> None:
+async def _answer_calls(peer: socket.socket, episode: episodes.Episode, app: asgi.StartedApp) -> None:
     reader, writer = await asyncio.open_connection(sock=peer, limit=_LARGEST)
     runner = runners.InlineRunner(app, deadlines.Deadlines())
     while True:

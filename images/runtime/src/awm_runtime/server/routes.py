@@ -1,11 +1,13 @@
 """The routes of a scenario's app, in the order in which it tries them."""
 
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import fastapi
+import pydantic
 from fastapi import routing
 from fastapi.openapi import utils
 from starlette import routing as starlette_routing
@@ -68,20 +70,43 @@ def hides(earlier: Iterable[Route], route: Route, method: str) -> Route | None:
     return next((each for each in earlier if each.kind != "websocket" and each.takes(method, path)), None)
 
 
-def document(app: fastapi.FastAPI) -> dict[str, object]:
-    """The app's OpenAPI document.
+def document(app: fastapi.FastAPI) -> tuple[dict[str, Any], dict[str, str]]:
+    """The app's OpenAPI document, and the paths that had to be left out of it, each with FastAPI's complaint.
 
     Made from the routes in reverse: of two with the same path and method the document keeps the last that it sees, the
     router answers with the first.
     """
-    contexts: Sequence[routing.RouteContext] = list(routing.iter_route_contexts(app.routes))
-    return utils.get_openapi(
-        title=app.title,
-        version=app.version,
-        openapi_version="3.1.0",
-        routes=contexts[::-1],
-        separate_input_output_schemas=app.separate_input_output_schemas,
-    )
+    contexts = list(routing.iter_route_contexts(app.routes))[::-1]
+    try:
+        return _document(app, contexts), {}
+    except _UNFIT:
+        broken = {context.path or "": complaint for context in contexts if (complaint := _complaint(app, context))}
+        fit = [context for context in contexts if (context.path or "") not in broken]
+        return _document(app, fit), broken
+
+
+# What FastAPI and pydantic raise for a model that has no schema, or that was given keywords of the wrong type.
+_UNFIT = (ValueError, TypeError, LookupError, pydantic.errors.PydanticUserError)
+
+
+def _complaint(app: fastapi.FastAPI, context: routing.RouteContext) -> str | None:
+    try:
+        _document(app, [context])
+    except _UNFIT as exc:
+        return f"{type(exc).__name__}: {exc}"
+    return None
+
+
+def _document(app: fastapi.FastAPI, contexts: Sequence[routing.RouteContext]) -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # duplicate operation ids: tools get names of their own
+        return utils.get_openapi(
+            title=app.title,
+            version=app.version,
+            openapi_version="3.1.0",
+            routes=contexts,
+            separate_input_output_schemas=app.separate_input_output_schemas,
+        )
 
 
 def _route(context: routing.RouteContext) -> Route:

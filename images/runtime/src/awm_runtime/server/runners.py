@@ -32,7 +32,7 @@ class Runner(Protocol):
 class InlineRunner:
     """Runs handlers on the event loop; one context variable says for which episode."""
 
-    def __init__(self, app: asgi.App, watcher: deadlines.Deadlines) -> None:
+    def __init__(self, app: asgi.StartedApp, watcher: deadlines.Deadlines) -> None:
         self._app = app
         self._watcher = watcher
 
@@ -47,7 +47,7 @@ class InlineRunner:
 
 
 async def run_in_app(
-    app: asgi.App, watcher: deadlines.Deadlines, call: context.CallContext, request: tools.AppRequest
+    app: asgi.StartedApp, watcher: deadlines.Deadlines, call: context.CallContext, request: tools.AppRequest
 ) -> asgi.AppReply:
     """Runs one request under its deadline; afterwards no session or connection of it is left open.
 

@@ -13,7 +13,7 @@ MIB = 1024 * KIB
 
 
 def _setting(default: float, unit: str, meaning: str) -> float:
-    return field(default=default, metadata={"unit": unit, "meaning": meaning})  # type: ignore[return-value]
+    return field(default=default, metadata={"unit": unit, "meaning": meaning})
 
 
 @dataclass(frozen=True, slots=True)

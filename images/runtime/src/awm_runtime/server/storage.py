@@ -28,7 +28,7 @@ def connect(path: Path, *, foreign_keys: bool, max_bytes: int, **options: Any) -
         max_bytes: The size that the file may grow to.
         options: What scenario code gave to `sqlite3.connect` itself.
     """
-    connection = sqlite3.connect(
+    connection: sqlite3.Connection = sqlite3.connect(
         path, **{"timeout": BUSY_S, "check_same_thread": False, "cached_statements": 256, **options}
     )
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)

@@ -29,6 +29,7 @@ FindingKind = Literal[
 _NAME_LENGTH = 128
 _PROBLEMS_SHOWN = 3
 _PROBLEM_LENGTH = 200
+_COMPLAINT_LENGTH = 500
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -99,7 +100,13 @@ class ToolSet:
 
 def from_app(app: fastapi.FastAPI) -> ToolSet:
     """The tools of a loaded app."""
-    return from_openapi(routes.document(app), routes.of(app))
+    document, broken = routes.document(app)
+    toolset = from_openapi(document, routes.of(app))
+    unfit = [
+        Finding("invalid_schema", f"{path}: not served, FastAPI has no schema for it: {complaint}"[:_COMPLAINT_LENGTH])
+        for path, complaint in sorted(broken.items())
+    ]
+    return ToolSet(toolset.tools, toolset.served, toolset.findings + unfit)
 
 
 def from_openapi(document: Mapping[str, Any], table: Sequence[routes.Route]) -> ToolSet:

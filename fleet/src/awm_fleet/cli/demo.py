@@ -1,0 +1,126 @@
+"""`awm demo`: a task solved in front of your eyes, and judged."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from awm_fleet.cli import locating, output
+from awm_generator import oracles
+from awm_registry import client
+from awm_runtime import errors
+from awm_runtime.bundle import model, reading
+from awm_runtime.contract import verdicts
+from awm_runtime.server import launching
+
+DEFAULT_EXAMPLE = "library"
+_SHOWN = 160
+
+
+def demo(
+    name: Annotated[str, typer.Argument(help="An example's name, or a bundle's folder.")] = DEFAULT_EXAMPLE,
+    task: Annotated[str | None, typer.Option(help="The task's id; by default the first that has an oracle.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Play a task's oracle call by call, show the rows that changed, and the verdict.
+
+    Starts an instance of its own on free ports and stops it at the end; nothing is left behind.
+    """
+    bundle = reading.read(locating.bundle_folder(name))
+    chosen = _task(bundle, task)
+    with (
+        tempfile.TemporaryDirectory(prefix="awm-demo-") as state,
+        launching.launched(bundle.root, Path(state)) as running,
+    ):
+        with client.ControlClient(running.address.control_url) as control:
+            [episode] = control.open(task=chosen.id, seed=0)
+            if not json_:
+                output.say(f"{bundle.scenario.title}, task {chosen.id}", "bold")
+                output.say(chosen.instruction)
+                output.say(f"episode {episode.id} at {episode.mcp_url}\n", "dim")
+            with client.ToolClient(episode.mcp_url) as tools:
+                played = _play(chosen, tools, quiet=json_)
+            changes = control.diff(episode.id)
+            verdict = control.verify(episode.id, verdicts.VerifyRequest(answer=played.answer))
+    if json_:
+        output.document(
+            {
+                "scenario": bundle.scenario.name,
+                "task": chosen.id,
+                "instruction": chosen.instruction,
+                "calls": [
+                    {"tool": step.tool, "arguments": step.arguments, "reply": step.reply} for step in played.steps
+                ],
+                "answer": played.answer,
+                "diff": changes,
+                "verdict": verdict.model_dump(mode="json"),
+            }
+        )
+    else:
+        _show(played.answer, changes, verdict)
+    if verdict.outcome != "completed":
+        raise typer.Exit(1)
+
+
+def _task(bundle: model.Bundle, id: str | None) -> model.Task:
+    playable = [task for task in bundle.tasks if task.oracle is not None]
+    if id is None and playable:
+        return playable[0]
+    for task in playable:
+        if task.id == id:
+            return task
+    known = ", ".join(task.id for task in playable) or "none"
+    raise errors.PermanentError(f"{bundle.scenario.name} has no task {id!r} with an oracle to play; it has: {known}")
+
+
+def _play(task: model.Task, tools: client.ToolClient, *, quiet: bool) -> oracles.Replay:
+    assert task.oracle is not None
+
+    def call(tool: str, arguments: dict[str, Any]) -> Any:
+        reply = tools.call(tool, arguments)
+        if not quiet:
+            output.say(f"-> {tool}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})", "cyan")
+            output.say(f"   {_short(reply.text)}", "red" if reply.is_error else "")
+        return reply.data()
+
+    return oracles.replay(task.oracle, call)
+
+
+def _show(answer: str | None, changes: dict[str, Any], verdict: verdicts.Verdict) -> None:
+    if answer is not None:
+        output.say(f"\nanswer: {answer}")
+    rows = [
+        *((table, "added", _short(json.dumps(row))) for table, change in changes.items() for row in change["added"]),
+        *(
+            (table, "removed", _short(json.dumps(row)))
+            for table, change in changes.items()
+            for row in change["removed"]
+        ),
+        *(
+            (table, "changed", f"{_key(row['key'])}: {_columns(row['columns'])}")
+            for table, change in changes.items()
+            for row in change["changed"]
+        ),
+    ]
+    output.out.print()
+    if rows:
+        output.table("Rows that changed", ("table", "", "row"), rows)
+    else:
+        output.say("No row changed.")
+    for check, passed in verdict.checks.items():
+        output.say(f"  {'ok  ' if passed else 'FAIL'} {check}", "green" if passed else "red")
+    output.say(f"verdict: {verdict.outcome}, reward {verdict.reward}", "bold green" if verdict.reward else "bold red")
+
+
+def _key(key: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in key.items())
+
+
+def _columns(columns: dict[str, list[Any]]) -> str:
+    return "; ".join(f"{name} {old!r} -> {new!r}" for name, (old, new) in columns.items())
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

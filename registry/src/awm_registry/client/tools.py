@@ -1,0 +1,114 @@
+"""An episode's tools over MCP (protocol 2025-11-25), for programs that need no whole SDK."""
+
+import itertools
+import json
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from awm_registry.client import transport
+from awm_runtime import errors
+from awm_runtime.contract import problems
+
+PROTOCOL = "2025-11-25"
+_HEADERS = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": PROTOCOL}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a tool answered.
+
+    Attributes:
+        text: As an agent reads it.
+        is_error: Whether it is an error of the agent's or of the environment's.
+    """
+
+    text: str
+    is_error: bool
+
+    def data(self) -> Any:
+        """The text as JSON, where it is JSON; else the text."""
+        try:
+            return json.loads(self.text)
+        except json.JSONDecodeError:
+            return self.text
+
+
+class ToolClient:
+    """Lists and calls the tools behind an MCP URL.
+
+    Args:
+        url: The MCP URL.
+        token: The agent's token, where one is asked for.
+        timeout_s: How long an answer is waited for.
+        transport: How requests are sent; for tests.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout_s: float = 60.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        headers = {**_HEADERS, **({"Authorization": f"Bearer {token}"} if token else {})}
+        self._client = httpx.Client(headers=headers, timeout=timeout_s, transport=transport)
+        self._url = url
+        self._ids = itertools.count(1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def initialize(self) -> dict[str, Any]:
+        """The handshake; says who serves. The tools can be called without it."""
+        params = {"protocolVersion": PROTOCOL, "capabilities": {}, "clientInfo": {"name": "awm", "version": "0.1.0"}}
+        return self._ask("initialize", params)
+
+    def tools(self) -> list[dict[str, Any]]:
+        """The tool list."""
+        listed: list[dict[str, Any]] = self._ask("tools/list", {})["tools"]
+        return listed
+
+    def call(self, tool: str, arguments: dict[str, Any]) -> Reply:
+        """Calls a tool.
+
+        Raises:
+            ProblemError: The infrastructure failed, or the episode takes no calls.
+            Unreachable: No answer came.
+        """
+        result = self._ask("tools/call", {"name": tool, "arguments": arguments})
+        text = "".join(part.get("text", "") for part in result.get("content", []))
+        return Reply(text, bool(result.get("isError")))
+
+    def _ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        message = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
+        try:
+            response = self._client.post(self._url, json=message)
+        except httpx.TransportError as exc:
+            raise transport.Unreachable(f"{self._url} cannot be reached: {exc or type(exc).__name__}") from exc
+        try:
+            answer = response.json()
+        except json.JSONDecodeError as exc:
+            raise transport.Unreachable(f"{self._url} is no MCP server: it answered {response.status_code}") from exc
+        if "result" in answer:
+            result: dict[str, Any] = answer["result"]
+            return result
+        raise _error(answer)
+
+
+def _error(answer: dict[str, Any]) -> errors.AwmError:
+    error = answer.get("error", answer)
+    data = error.get("data") or {}
+    if isinstance(data, dict) and "code" in data and "class" in data:
+        return problems.ProblemError(
+            problems.Code(data["code"]), error["message"], blame=data["class"], retry_after_s=data.get("retry_after_s")
+        )
+    return errors.PermanentError(f"the MCP server refused: {error.get('message', error)}")
