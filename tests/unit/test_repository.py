@@ -1,5 +1,6 @@
 """The rules of the repository itself."""
 
+import importlib.util
 import re
 import subprocess
 import tomllib
@@ -78,6 +79,18 @@ def test_every_link_in_a_page_leads_somewhere() -> None:
         if not link.startswith(("http://", "https://")) and not (ROOT / name).parent.joinpath(link).exists()
     ]
     assert broken == []
+
+
+def test_every_module_that_a_page_names_exists() -> None:
+    named = {
+        f"{package}.{module}"
+        for name, text in texts().items()
+        if name.endswith(".md")
+        for package, listed in re.findall(r"`(awm_[a-z_.]*[a-z_])(?:\.\{([a-z_,]+)\})?`", text)
+        for module in (listed.split(",") if listed else [""])
+    }
+    assert named
+    assert [module for module in sorted(named) if importlib.util.find_spec(module.rstrip(".")) is None] == []
 
 
 def test_every_make_target_is_listed_by_help() -> None:
