@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from sqlalchemy import event, orm
+from sqlalchemy.pool import StaticPool
+
 from awm_runtime import errors
 from awm_runtime.determinism import context
 from awm_runtime.server import engines, storage
-from sqlalchemy import event, orm
-from sqlalchemy.pool import StaticPool
 
 engines.install()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import psutil
 import pytest
+
 from awm_runtime import errors
 from awm_runtime.server import probe
 
