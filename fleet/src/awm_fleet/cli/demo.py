@@ -1,5 +1,6 @@
 """`awm demo`: a task solved in front of your eyes, and judged."""
 
+import contextlib
 import json
 import tempfile
 from pathlib import Path
@@ -12,7 +13,7 @@ from awm_generator import oracles
 from awm_registry import client
 from awm_runtime import errors
 from awm_runtime.bundle import model, reading
-from awm_runtime.contract import verdicts
+from awm_runtime.contract import episodes, verdicts
 from awm_runtime.server import launching
 
 DEFAULT_EXAMPLE = "library"
@@ -30,20 +31,17 @@ def demo(
     """
     bundle = reading.read(locating.bundle_folder(name))
     chosen = _task(bundle, task)
-    with (
-        tempfile.TemporaryDirectory(prefix="awm-demo-") as state,
-        launching.launched(bundle.root, Path(state)) as running,
-    ):
-        with client.ControlClient(running.address.control_url) as control:
-            [episode] = control.open(task=chosen.id, seed=0)
-            if not json_:
-                output.say(f"{bundle.scenario.title}, task {chosen.id}", "bold")
-                output.say(chosen.instruction)
-                output.say(f"episode {episode.id} at {episode.mcp_url}\n", "dim")
-            with client.ToolClient(episode.mcp_url) as tools:
-                played = _play(chosen, tools, quiet=json_)
-            changes = control.diff(episode.id)
-            verdict = control.verify(episode.id, verdicts.VerifyRequest(answer=played.answer))
+    with contextlib.ExitStack() as stack:
+        state = stack.enter_context(tempfile.TemporaryDirectory(prefix="awm-demo-"))
+        running = stack.enter_context(launching.launched(bundle.root, Path(state)))
+        control = stack.enter_context(client.ControlClient(running.address.control_url))
+        [episode] = control.open(task=chosen.id, seed=0)
+        if not json_:
+            _introduce(bundle, chosen, episode)
+        tools = stack.enter_context(client.ToolClient(episode.mcp_url))
+        played = _play(chosen, tools, quiet=json_)
+        changes = control.diff(episode.id)
+        verdict = control.verify(episode.id, verdicts.VerifyRequest(answer=played.answer))
     if json_:
         output.document(
             {
@@ -62,6 +60,12 @@ def demo(
         _show(played.answer, changes, verdict)
     if verdict.outcome != "completed":
         raise typer.Exit(1)
+
+
+def _introduce(bundle: model.Bundle, task: model.Task, episode: episodes.EpisodeView) -> None:
+    output.say(f"{bundle.scenario.title}, task {task.id}", "bold")
+    output.say(task.instruction)
+    output.say(f"episode {episode.id} at {episode.mcp_url}\n", "dim")
 
 
 def _task(bundle: model.Bundle, id: str | None) -> model.Task:

@@ -30,11 +30,11 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
 
 def say(text: str, style: str | None = None) -> None:
     """Prints a line."""
-    out.print(rich.text.Text(text, style=style or ""))
+    out.print(rich.text.Text(text, style=style or ""), soft_wrap=True)
 
 
 def complain(text: str, *, detail: str = "") -> None:
     """Says on standard error what went wrong."""
-    err.print(rich.text.Text.assemble(("error: ", "bold red"), text))
+    err.print(rich.text.Text.assemble(("error: ", "bold red"), text), soft_wrap=True)
     if detail:
-        err.print(rich.text.Text(detail, style="dim"))
+        err.print(rich.text.Text(detail, style="dim"), soft_wrap=True)

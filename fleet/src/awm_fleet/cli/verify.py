@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from awm_fleet.cli import output
-from awm_generator.awm_files import rows
+from awm_generator.awm_files import verifiers
 from awm_runtime import errors
 from awm_runtime.bundle import database
 from awm_runtime.contract import verdicts
@@ -105,4 +105,4 @@ def _verifier(path: Path | None, *, flag: str, mode: str, scenario: str | None, 
         return path.read_text()
     if scenario is None or task is None:
         raise errors.PermanentError(f"{path} holds many verifiers: name one with --scenario and --task_id")
-    return rows.verifier(path, scenario, int(task), "code" if mode == "code" else "sql")
+    return verifiers.in_file(path, scenario, int(task), "code" if mode == "code" else "sql")
