@@ -77,7 +77,7 @@ def build(
             if (error := statements.run(connection, statement)) is not None
         ]
         report = inspect(connection, tuple(failures))
-        path.write_bytes(connection.serialize())
+        _save(connection, path)
     return report
 
 
@@ -86,6 +86,17 @@ class _Table:
     name: str
     columns: tuple[str, ...]
     key: tuple[str, ...]
+
+
+def _save(connection: sqlite3.Connection, path: Path) -> None:
+    # Not serialize(): it fails for empty databases and for some with virtual tables.
+    unfinished = path.with_name(f".{path.name}.part")
+    unfinished.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(unfinished, isolation_level=None)) as file:
+        file.execute("PRAGMA journal_mode = OFF")
+        file.execute("PRAGMA synchronous = OFF")
+        connection.backup(file)
+    unfinished.replace(path)
 
 
 def inspect(connection: sqlite3.Connection, failures: tuple[Failure, ...] = ()) -> BuildReport:
