@@ -158,6 +158,7 @@ class Payment(Base):
 
 # What the tools take and give.
 
+Id = Annotated[int, Field(ge=1, le=2_147_483_647)]
 Specialty = Literal["general", "physiotherapy", "imaging"]
 AppointmentStatus = Literal["booked", "checked_in", "completed", "cancelled", "missed"]
 
@@ -333,16 +334,16 @@ class ReferralRequest(BaseModel):
 
 
 class BookingRequest(BaseModel):
-    patient_id: int = Field(description="Who comes")
-    service_id: int = Field(description="What for")
-    practitioner_id: int = Field(description="Whom they see")
+    patient_id: Id = Field(description="Who comes")
+    service_id: Id = Field(description="What for")
+    practitioner_id: Id = Field(description="Whom they see")
     starts_at: datetime = Field(description="Start, UTC", examples=["2026-03-05T10:00:00Z"])
-    waitlist_entry_id: int | None = Field(None, description="The patient's waiting list entry that this settles")
+    waitlist_entry_id: Id | None = Field(None, description="The patient's waiting list entry that this settles")
 
 
 class RescheduleRequest(BaseModel):
     starts_at: datetime = Field(description="New start, UTC", examples=["2026-03-05T10:00:00Z"])
-    practitioner_id: int | None = Field(None, description="Another practitioner; the same one when left out")
+    practitioner_id: Id | None = Field(None, description="Another practitioner; the same one when left out")
 
 
 class CancelRequest(BaseModel):
@@ -350,8 +351,8 @@ class CancelRequest(BaseModel):
 
 
 class WaitlistRequest(BaseModel):
-    patient_id: int = Field(description="Who waits")
-    service_id: int = Field(description="What for")
+    patient_id: Id = Field(description="Who waits")
+    service_id: Id = Field(description="What for")
     earliest_on: date = Field(description="First day that suits")
     latest_on: date = Field(description="Last day that suits")
     urgent: bool = Field(False, description="Urgent entries are called first")
@@ -387,6 +388,11 @@ def text(moment: datetime) -> str:
     if moment.tzinfo is not None:
         moment = moment.astimezone(timezone.utc)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def end_of(day: date) -> str:
+    """The last second of a day, as the database holds times."""
+    return f"{day.isoformat()}T23:59:59Z"
 
 
 def refuse(status: int, reason: str) -> HTTPException:
@@ -466,6 +472,8 @@ def place(
     """Start, end and shift of an appointment that fits, or a refusal that says what is in its way."""
     if practitioner.specialty != service.specialty:
         raise refuse(409, f"{practitioner.name} does not give {service.name.lower()}.")
+    if abs(start.year - today().year) > 1:
+        raise refuse(422, f"Appointments cannot be made for the year {start.year}.")
     starts_at, ends_at = text(start), text(start + timedelta(minutes=service.minutes))
     if starts_at <= text(now()):
         raise refuse(409, "Appointments can only be made for the future.")
@@ -638,7 +646,7 @@ async def list_services(
 )
 async def list_shifts(
     session: Database,
-    practitioner_id: Annotated[int | None, Query(description="Only this practitioner")] = None,
+    practitioner_id: Annotated[Id | None, Query(description="Only this practitioner")] = None,
     from_day: Annotated[date | None, Query(description="First day; today when left out")] = None,
     to_day: Annotated[date | None, Query(description="Last day")] = None,
 ) -> ShiftList:
@@ -647,7 +655,7 @@ async def list_shifts(
         existing(session, Practitioner, practitioner_id, "practitioner")
         query = query.where(Shift.practitioner_id == practitioner_id)
     if to_day is not None:
-        query = query.where(Shift.starts_at < (to_day + timedelta(days=1)).isoformat())
+        query = query.where(Shift.starts_at <= end_of(to_day))
     return ShiftList(
         items=[
             ShiftView(
@@ -678,7 +686,7 @@ async def get_workload(
 ) -> WorkloadList:
     if to_day < from_day:
         raise refuse(422, "The last day is before the first.")
-    first, after = from_day.isoformat(), (to_day + timedelta(days=1)).isoformat()
+    first, last = from_day.isoformat(), end_of(to_day)
     items = []
     for practitioner in session.scalars(select(Practitioner).order_by(Practitioner.id)):
         visits = session.scalars(
@@ -686,12 +694,12 @@ async def get_workload(
                 Appointment.practitioner_id == practitioner.id,
                 Appointment.status.in_(TAKES_TIME),
                 Appointment.starts_at >= first,
-                Appointment.starts_at < after,
+                Appointment.starts_at <= last,
             )
         ).all()
         shifts = session.scalars(
             select(Shift).where(
-                Shift.practitioner_id == practitioner.id, Shift.starts_at >= first, Shift.starts_at < after
+                Shift.practitioner_id == practitioner.id, Shift.starts_at >= first, Shift.starts_at <= last
             )
         )
         shift_minutes = sum(minutes_between(shift.starts_at, shift.ends_at) for shift in shifts)
@@ -724,7 +732,7 @@ async def search_patients(
     session: Database,
     q: Annotated[str | None, Query(description="Part of the name")] = None,
     phone: Annotated[str | None, Query(description="Phone number, exactly as noted")] = None,
-    page: Annotated[int, Query(ge=1, description="Page to show")] = 1,
+    page: Annotated[int, Query(ge=1, le=1000, description="Page to show")] = 1,
     page_size: Annotated[int, Query(ge=1, le=50, description="Patients on a page")] = 20,
 ) -> PatientPage:
     query = select(Patient)
@@ -771,7 +779,7 @@ async def create_patient(session: Database, request: PatientRequest) -> PatientV
     description="Contact details, what the patient owes in cents, and all referrals, expired ones too.",
 )
 async def get_patient(
-    session: Database, patient_id: Annotated[int, Path(description="Id of the patient")]
+    session: Database, patient_id: Annotated[Id, Path(description="Id of the patient")]
 ) -> PatientDetails:
     row = existing(session, Patient, patient_id, "patient")
     referrals = session.scalars(select(Referral).where(Referral.patient_id == patient_id).order_by(Referral.id))
@@ -791,7 +799,7 @@ async def get_patient(
     description="Changes what is given and leaves the rest.",
 )
 async def update_patient_contact(
-    session: Database, patient_id: Annotated[int, Path(description="Id of the patient")], request: ContactRequest
+    session: Database, patient_id: Annotated[Id, Path(description="Id of the patient")], request: ContactRequest
 ) -> PatientView:
     row = existing(session, Patient, patient_id, "patient")
     if request.phone is None and request.email is None:
@@ -812,7 +820,7 @@ async def update_patient_contact(
     description="Notes a referral that the patient brought. It must not have expired.",
 )
 async def add_referral(
-    session: Database, patient_id: Annotated[int, Path(description="Id of the patient")], request: ReferralRequest
+    session: Database, patient_id: Annotated[Id, Path(description="Id of the patient")], request: ReferralRequest
 ) -> ReferralView:
     existing(session, Patient, patient_id, "patient")
     if request.expires_on < today():
@@ -838,10 +846,10 @@ async def add_referral(
 )
 async def find_free_slots(
     session: Database,
-    service_id: Annotated[int, Query(description="The service")],
+    service_id: Annotated[Id, Query(description="The service")],
     from_day: Annotated[date, Query(description="First day")],
     to_day: Annotated[date | None, Query(description="Last day; the first day when left out")] = None,
-    practitioner_id: Annotated[int | None, Query(description="Only this practitioner")] = None,
+    practitioner_id: Annotated[Id | None, Query(description="Only this practitioner")] = None,
     limit: Annotated[int, Query(ge=1, le=100, description="Most slots to give")] = 20,
 ) -> SlotList:
     service = existing(session, Service, service_id, "service")
@@ -854,7 +862,7 @@ async def find_free_slots(
         .where(
             Practitioner.specialty == service.specialty,
             Shift.starts_at >= from_day.isoformat(),
-            Shift.starts_at < (last + timedelta(days=1)).isoformat(),
+            Shift.starts_at <= end_of(last),
         )
     )
     if practitioner_id is not None:
@@ -873,14 +881,14 @@ async def find_free_slots(
 )
 async def list_appointments(
     session: Database,
-    patient_id: Annotated[int | None, Query(description="Only this patient")] = None,
-    practitioner_id: Annotated[int | None, Query(description="Only this practitioner")] = None,
-    service_id: Annotated[int | None, Query(description="Only this service")] = None,
+    patient_id: Annotated[Id | None, Query(description="Only this patient")] = None,
+    practitioner_id: Annotated[Id | None, Query(description="Only this practitioner")] = None,
+    service_id: Annotated[Id | None, Query(description="Only this service")] = None,
     status: Annotated[AppointmentStatus | None, Query(description="Only this status")] = None,
     from_day: Annotated[date | None, Query(description="First day")] = None,
     to_day: Annotated[date | None, Query(description="Last day")] = None,
     sort: Annotated[Literal["earliest", "latest"], Query(description="Order of the results")] = "earliest",
-    page: Annotated[int, Query(ge=1, description="Page to show")] = 1,
+    page: Annotated[int, Query(ge=1, le=1000, description="Page to show")] = 1,
     page_size: Annotated[int, Query(ge=1, le=50, description="Appointments on a page")] = 20,
 ) -> AppointmentPage:
     query = select(Appointment)
@@ -896,7 +904,7 @@ async def list_appointments(
     if from_day is not None:
         query = query.where(Appointment.starts_at >= from_day.isoformat())
     if to_day is not None:
-        query = query.where(Appointment.starts_at < (to_day + timedelta(days=1)).isoformat())
+        query = query.where(Appointment.starts_at <= end_of(to_day))
     order = Appointment.starts_at if sort == "earliest" else Appointment.starts_at.desc()
     rows = session.scalars(query.order_by(order, Appointment.id).offset((page - 1) * page_size).limit(page_size))
     return AppointmentPage(total=count(session, query), page=page, items=[appointment_view(row) for row in rows])
@@ -950,7 +958,7 @@ async def book_appointment(session: Database, request: BookingRequest) -> Appoin
     description="An appointment with patient, practitioner, service and room.",
 )
 async def get_appointment(
-    session: Database, appointment_id: Annotated[int, Path(description="Id of the appointment")]
+    session: Database, appointment_id: Annotated[Id, Path(description="Id of the appointment")]
 ) -> AppointmentView:
     return appointment_view(existing(session, Appointment, appointment_id, "appointment"))
 
@@ -965,7 +973,7 @@ async def get_appointment(
 )
 async def reschedule_appointment(
     session: Database,
-    appointment_id: Annotated[int, Path(description="Id of the appointment")],
+    appointment_id: Annotated[Id, Path(description="Id of the appointment")],
     request: RescheduleRequest,
 ) -> AppointmentView:
     row = existing(session, Appointment, appointment_id, "appointment")
@@ -991,7 +999,7 @@ async def reschedule_appointment(
     f"24 hours ahead is charged {LATE_CANCELLATION_CENTS} cents.",
 )
 async def cancel_appointment(
-    session: Database, appointment_id: Annotated[int, Path(description="Id of the appointment")], request: CancelRequest
+    session: Database, appointment_id: Annotated[Id, Path(description="Id of the appointment")], request: CancelRequest
 ) -> AppointmentView:
     row = existing(session, Appointment, appointment_id, "appointment")
     if row.status != "booked":
@@ -1027,7 +1035,7 @@ async def cancel_appointment(
     description="Notes that the patient is here. Only on the day of the appointment.",
 )
 async def check_in_patient(
-    session: Database, appointment_id: Annotated[int, Path(description="Id of the appointment")]
+    session: Database, appointment_id: Annotated[Id, Path(description="Id of the appointment")]
 ) -> AppointmentView:
     row = existing(session, Appointment, appointment_id, "appointment")
     if row.status != "booked":
@@ -1050,7 +1058,7 @@ async def check_in_patient(
 )
 async def list_waitlist(
     session: Database,
-    service_id: Annotated[int | None, Query(description="Only this service")] = None,
+    service_id: Annotated[Id | None, Query(description="Only this service")] = None,
     status: Annotated[Literal["waiting", "booked", "withdrawn"], Query(description="Which entries")] = "waiting",
     suits_day: Annotated[date | None, Query(description="Only patients who can come on this day")] = None,
 ) -> WaitlistPage:
@@ -1107,7 +1115,7 @@ async def add_to_waitlist(session: Database, request: WaitlistRequest) -> Waitli
     description="Withdraws an entry that is still waiting.",
 )
 async def withdraw_from_waitlist(
-    session: Database, entry_id: Annotated[int, Path(description="Id of the waiting list entry")]
+    session: Database, entry_id: Annotated[Id, Path(description="Id of the waiting list entry")]
 ) -> WaitlistView:
     row = existing(session, WaitlistEntry, entry_id, "waiting list entry")
     if row.status != "waiting":
@@ -1126,7 +1134,7 @@ async def withdraw_from_waitlist(
 )
 async def list_invoices(
     session: Database,
-    patient_id: Annotated[int | None, Query(description="Only this patient")] = None,
+    patient_id: Annotated[Id | None, Query(description="Only this patient")] = None,
     status: Annotated[Literal["open", "paid", "void"] | None, Query(description="Only this status")] = None,
     overdue: Annotated[bool, Query(description="Only open invoices past their due date")] = False,
 ) -> InvoicePage:
@@ -1152,7 +1160,7 @@ async def list_invoices(
     description="Notes a payment on an open invoice, in part or in full; a fully paid invoice is closed.",
 )
 async def record_payment(
-    session: Database, invoice_id: Annotated[int, Path(description="Id of the invoice")], request: PaymentRequest
+    session: Database, invoice_id: Annotated[Id, Path(description="Id of the invoice")], request: PaymentRequest
 ) -> InvoiceView:
     invoice = existing(session, Invoice, invoice_id, "invoice")
     if invoice.status != "open":

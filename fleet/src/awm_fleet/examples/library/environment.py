@@ -160,6 +160,7 @@ class ReadingListEntry(Base):
 
 # What the tools take and give.
 
+Id = Annotated[int, Field(ge=1, le=2_147_483_647)]
 Format = Literal["book", "audiobook", "film"]
 
 
@@ -343,12 +344,12 @@ class CheckoutRequest(BaseModel):
 
 
 class HoldRequest(BaseModel):
-    title_id: int = Field(description="Title to wait for")
-    pickup_branch_id: int | None = Field(None, description="Where to collect it; your home branch when left out")
+    title_id: Id = Field(description="Title to wait for")
+    pickup_branch_id: Id | None = Field(None, description="Where to collect it; your home branch when left out")
 
 
 class PickupRequest(BaseModel):
-    pickup_branch_id: int = Field(description="The new pickup branch")
+    pickup_branch_id: Id = Field(description="The new pickup branch")
 
 
 class RegistrationRequest(BaseModel):
@@ -360,7 +361,7 @@ class ReadingListRequest(BaseModel):
 
 
 class EntryRequest(BaseModel):
-    title_id: int = Field(description="Title to add")
+    title_id: Id = Field(description="Title to add")
     note: str | None = Field(None, max_length=200, description="A remark for yourself")
 
 
@@ -386,6 +387,11 @@ def today() -> date:
 
 def stamp() -> str:
     return now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def end_of(day: date) -> str:
+    """The last second of a day, as the database holds times."""
+    return f"{day.isoformat()}T23:59:59Z"
 
 
 def refuse(status: int, reason: str) -> HTTPException:
@@ -615,9 +621,9 @@ def search_titles(
     author: Annotated[str | None, Query(description="Part of the author's name")] = None,
     subject: Annotated[str | None, Query(description="Exact subject, for example gardening")] = None,
     format: Annotated[Format | None, Query(description="book, audiobook or film")] = None,
-    available_at: Annotated[int | None, Query(description="Id of a branch that has it on the shelf")] = None,
+    available_at: Annotated[Id | None, Query(description="Id of a branch that has it on the shelf")] = None,
     sort: Annotated[Literal["title", "newest", "oldest"], Query(description="Order of the results")] = "title",
-    page: Annotated[int, Query(ge=1, description="Page to show")] = 1,
+    page: Annotated[int, Query(ge=1, le=1000, description="Page to show")] = 1,
     page_size: Annotated[int, Query(ge=1, le=50, description="Titles on a page")] = 20,
 ) -> TitlePage:
     query = select(Title)
@@ -645,7 +651,7 @@ def search_titles(
     summary="A title with its copies",
     description="Shows where each copy is, whether it is on the shelf, and how many members wait for the title.",
 )
-def get_title(session: Database, title_id: Annotated[int, Path(description="Id of the title")]) -> TitleDetails:
+def get_title(session: Database, title_id: Annotated[Id, Path(description="Id of the title")]) -> TitleDetails:
     row = existing(session, Title, title_id, "title")
     copies = session.scalars(select(Copy).where(Copy.title_id == title_id).order_by(Copy.barcode))
     return TitleDetails(
@@ -667,7 +673,7 @@ def get_title(session: Database, title_id: Annotated[int, Path(description="Id o
 )
 def summarise_subjects(
     session: Database,
-    branch_id: Annotated[int | None, Query(description="Count the copies of this branch only")] = None,
+    branch_id: Annotated[Id | None, Query(description="Count the copies of this branch only")] = None,
 ) -> SubjectList:
     query = (
         select(
@@ -762,7 +768,7 @@ def check_out_copy(session: Database, request: CheckoutRequest) -> LoanView:
     description="Adds one loan period to the due date. "
     f"Refused after {MAX_RENEWALS} renewals, when the loan is overdue, or when another member waits for the title.",
 )
-def renew_loan(session: Database, loan_id: Annotated[int, Path(description="Id of your loan")]) -> LoanView:
+def renew_loan(session: Database, loan_id: Annotated[Id, Path(description="Id of your loan")]) -> LoanView:
     loan = own(session, Loan, loan_id, "loan")
     if loan.returned_on is not None:
         raise refuse(409, "This loan was returned already.")
@@ -786,7 +792,7 @@ def renew_loan(session: Database, loan_id: Annotated[int, Path(description="Id o
     description="Hands the copy back; the next member in the queue gets it. "
     f"A late return costs {LATE_CENTS_PER_DAY} cents a day.",
 )
-def return_loan(session: Database, loan_id: Annotated[int, Path(description="Id of your loan")]) -> LoanView:
+def return_loan(session: Database, loan_id: Annotated[Id, Path(description="Id of your loan")]) -> LoanView:
     loan = own(session, Loan, loan_id, "loan")
     if loan.returned_on is not None:
         raise refuse(409, f"This loan was returned on {loan.returned_on}.")
@@ -870,7 +876,7 @@ def place_hold(session: Database, request: HoldRequest) -> HoldView:
     description="Changes the pickup branch of a waiting hold; your place in the queue stays.",
 )
 def change_hold_pickup(
-    session: Database, hold_id: Annotated[int, Path(description="Id of your hold")], request: PickupRequest
+    session: Database, hold_id: Annotated[Id, Path(description="Id of your hold")], request: PickupRequest
 ) -> HoldView:
     hold = own(session, Hold, hold_id, "hold")
     branch = existing(session, Branch, request.pickup_branch_id, "branch")
@@ -888,7 +894,7 @@ def change_hold_pickup(
     summary="Stop waiting for a title",
     description="Cancels a waiting or ready hold. A copy that was set aside goes to the next member.",
 )
-def cancel_hold(session: Database, hold_id: Annotated[int, Path(description="Id of your hold")]) -> HoldView:
+def cancel_hold(session: Database, hold_id: Annotated[Id, Path(description="Id of your hold")]) -> HoldView:
     hold = own(session, Hold, hold_id, "hold")
     if hold.status not in ("waiting", "ready"):
         raise refuse(409, f"This hold is {hold.status} already.")
@@ -928,7 +934,7 @@ def list_my_fines(
     summary="Pay a fine",
     description="Pays an open fine in full with the card on file.",
 )
-def pay_fine(session: Database, fine_id: Annotated[int, Path(description="Id of your fine")]) -> FineView:
+def pay_fine(session: Database, fine_id: Annotated[Id, Path(description="Id of your fine")]) -> FineView:
     fine = own(session, Fine, fine_id, "fine")
     if fine.status != "open":
         raise refuse(409, f"This fine is {fine.status} already.")
@@ -948,18 +954,18 @@ def pay_fine(session: Database, fine_id: Annotated[int, Path(description="Id of 
 def list_events(
     session: Database,
     q: Annotated[str | None, Query(description="Part of the event's name")] = None,
-    branch_id: Annotated[int | None, Query(description="Only this branch")] = None,
+    branch_id: Annotated[Id | None, Query(description="Only this branch")] = None,
     audience: Annotated[
         Literal["children", "families", "adults"] | None, Query(description="Whom the event is for")
     ] = None,
     from_day: Annotated[date | None, Query(description="First day; today when left out")] = None,
     to_day: Annotated[date | None, Query(description="Last day")] = None,
-    page: Annotated[int, Query(ge=1, description="Page to show")] = 1,
+    page: Annotated[int, Query(ge=1, le=1000, description="Page to show")] = 1,
     page_size: Annotated[int, Query(ge=1, le=50, description="Events on a page")] = 20,
 ) -> EventPage:
     query = select(Event).where(Event.starts_at >= (from_day or today()).isoformat())
     if to_day is not None:
-        query = query.where(Event.starts_at < (to_day + timedelta(days=1)).isoformat())
+        query = query.where(Event.starts_at <= end_of(to_day))
     if q is not None:
         query = query.where(Event.name.icontains(q, autoescape=True))
     if branch_id is not None:
@@ -981,7 +987,7 @@ def list_events(
     "and for events that have begun.",
 )
 def register_for_event(
-    session: Database, event_id: Annotated[int, Path(description="Id of the event")], request: RegistrationRequest
+    session: Database, event_id: Annotated[Id, Path(description="Id of the event")], request: RegistrationRequest
 ) -> RegistrationView:
     happening = existing(session, Event, event_id, "event")
     if happening.starts_at <= stamp():
@@ -1034,7 +1040,7 @@ def list_my_registrations(
     description="Cancels a registration, up to 24 hours before the event.",
 )
 def cancel_registration(
-    session: Database, registration_id: Annotated[int, Path(description="Id of your registration")]
+    session: Database, registration_id: Annotated[Id, Path(description="Id of your registration")]
 ) -> RegistrationView:
     registration = own(session, Registration, registration_id, "registration")
     if registration.status != "booked":
@@ -1097,7 +1103,7 @@ def create_reading_list(session: Database, request: ReadingListRequest) -> Readi
     description="The titles of one of your lists, in the order they were added.",
 )
 def get_reading_list(
-    session: Database, list_id: Annotated[int, Path(description="Id of your reading list")]
+    session: Database, list_id: Annotated[Id, Path(description="Id of your reading list")]
 ) -> ReadingListDetails:
     row = own(session, ReadingList, list_id, "reading list")
     entries = session.scalars(
@@ -1115,7 +1121,7 @@ def get_reading_list(
     description="Adds a title, with a note if you like. A title can be on a list once.",
 )
 def add_to_reading_list(
-    session: Database, list_id: Annotated[int, Path(description="Id of your reading list")], request: EntryRequest
+    session: Database, list_id: Annotated[Id, Path(description="Id of your reading list")], request: EntryRequest
 ) -> EntryView:
     row = own(session, ReadingList, list_id, "reading list")
     title = existing(session, Title, request.title_id, "title")
@@ -1137,8 +1143,8 @@ def add_to_reading_list(
 )
 def remove_from_reading_list(
     session: Database,
-    list_id: Annotated[int, Path(description="Id of your reading list")],
-    entry_id: Annotated[int, Path(description="Id of the entry, as get_reading_list gives it")],
+    list_id: Annotated[Id, Path(description="Id of your reading list")],
+    entry_id: Annotated[Id, Path(description="Id of the entry, as get_reading_list gives it")],
 ) -> EntryView:
     row = own(session, ReadingList, list_id, "reading list")
     entry = existing(session, ReadingListEntry, entry_id, "entry")
