@@ -119,6 +119,24 @@ def test_what_a_crashed_call_flushed_is_not_committed_by_the_next(
     assert committed(sources, "a") == ["a", "kept"]
 
 
+def test_a_listener_that_raises_keeps_no_row_of_a_crashed_call(
+    call: Call, sources: dict[str, storage.EpisodeConnections]
+) -> None:
+    engine = sqlalchemy.create_engine("sqlite://")
+    session = orm.Session(engine)
+
+    @event.listens_for(session, "after_rollback")
+    def complain(_session: orm.Session) -> None:
+        raise ZeroDivisionError
+
+    with call("a"):
+        session.add(Note(text="lost"))
+        session.flush()
+    with call("a"), engine.begin() as connection:
+        connection.execute(sqlalchemy.text("INSERT INTO notes (text) VALUES ('kept')"))
+    assert committed(sources, "a") == ["a", "kept"]
+
+
 def test_release_counts_the_connections_that_were_left_out(sources: dict[str, storage.EpisodeConnections]) -> None:
     engine = sqlalchemy.create_engine("sqlite://")
     running = context.CallContext(datetime(2026, 1, 1, tzinfo=UTC), seed=0, number=1, connections=sources["a"])

@@ -5,6 +5,7 @@ out the connection of whichever episode `context.current()` names. What a call l
 that a crashed call flushed would otherwise be committed by the next call on the same connection.
 """
 
+import logging
 import sqlite3
 import sys
 import weakref
@@ -14,12 +15,14 @@ from typing import Any, Protocol, cast
 
 import sqlalchemy
 from sqlalchemy import engine as sa_engine
-from sqlalchemy import event, exc, orm
+from sqlalchemy import event, orm
 from sqlalchemy.engine import create as sa_create
 from sqlalchemy.pool import base as pool_base
 
 from awm_runtime import errors
 from awm_runtime.determinism import context
+
+logger = logging.getLogger(__name__)
 
 
 class ConnectionSource(Protocol):
@@ -134,11 +137,11 @@ def _note_session(session: orm.Session, _transaction: orm.SessionTransaction) ->
 
 
 def _quietly(end: Callable[[], object]) -> None:
-    """Ends something that scenario code may have broken already, such as a connection it closed by hand."""
+    """Ends something although scenario code may have broken it: a connection closed by hand, a listener that raises."""
     try:
         end()
-    except (exc.SQLAlchemyError, sqlite3.Error):
-        return
+    except Exception:
+        logger.exception("what a call left open could not be ended in order; its connection is rolled back")
 
 
 class _Connection(sa_engine.Connection):

@@ -103,9 +103,7 @@ def _run_child(bundle_dir: Path, scratch: Path, output: Path, deadline_s: float)
 
 def _environment(scratch: Path) -> dict[str, str]:
     """What scenario code may see of the process's environment. The fixed hash seed keeps names and sets in order."""
-    kept = {
-        name: os.environ[name] for name in ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "AWM_TEST_RUN") if name in os.environ
-    }
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "VIRTUAL_ENV") if name in os.environ}
     return {**kept, "PYTHONHASHSEED": "0", "TZ": "UTC", "HOME": str(scratch), "TMPDIR": str(scratch), "PYTHONUTF8": "1"}
 
 
@@ -163,9 +161,13 @@ def _child(bundle_dir: Path, scratch: Path) -> ProbeResult:
     parts = _read(bundle_dir)
     engines.install()
     inline.install()
-    read = (*confinement.runtime_read_paths(), bundle_dir.resolve())
-    limits = confinement.Policy(read=read, write=(scratch,), memory_bytes=_MEMORY_BYTES, file_bytes=_FILE_BYTES)
-    isolation = asdict(confinement.confine(limits))
+    policy = confinement.Policy(
+        read=confinement.runtime_read_paths(),  # not the bundle: it has tasks and verifiers in it
+        write=(scratch,),
+        memory_bytes=_MEMORY_BYTES,
+        file_bytes=_FILE_BYTES,
+    )
+    isolation = asdict(confinement.confine(policy))
     path = scratch / "scratch.db"
     scenario = parts.scenario
     database.build(parts.schema_sql, parts.seed_sql, scenario.clock, path, scenario.foreign_keys)
