@@ -1,6 +1,7 @@
 """Puts a policy in force."""
 
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def confine(rules: policy.Policy, *, required: bool = False) -> Enforcement:
     limits.apply(rules)
     if not kernel.supported():
         return possible
-    if len(list(Path("/proc/self/task").iterdir())) > 1:
+    if _thread_count() > 1:
         raise RuntimeError("confine the process before it starts threads")
     kernel.forbid_new_privileges()
     limits.drop_capabilities()
@@ -58,3 +59,10 @@ def confine(rules: policy.Policy, *, required: bool = False) -> Enforcement:
     if possible.seccomp:
         seccomp.install(rules, pid=os.getpid(), signals_scoped=(version or 0) >= landlock.SCOPES_SINCE)
     return possible
+
+
+def _thread_count() -> int:
+    try:
+        return len(list(Path("/proc/self/task").iterdir()))
+    except PermissionError:  # confined already, and about to be more so: count what Python knows of
+        return threading.active_count()

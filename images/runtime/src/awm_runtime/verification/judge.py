@@ -15,8 +15,9 @@ import signal
 import socket
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
+from awm_runtime import confinement
 from awm_runtime.verification import results, trial, wire
 
 # What verifiers import, once for all of them. `_strptime` is what `datetime.strptime` imports on its first use.
@@ -48,10 +49,11 @@ class _NoResult(Exception):
 
 @dataclass(eq=False)
 class _Trial:
-    """A verification that is running in a child."""
+    """A verification that is running in a child. Not its request: later children inherit this memory."""
 
     number: int
-    request: wire.JudgeRequest
+    mode: Literal["code", "sql"]
+    deadline_s: float
     pid: int
     reply_fd: int
     output_fd: int
@@ -62,7 +64,7 @@ class _Trial:
 
     @property
     def deadline(self) -> float:
-        return self.started + self.request.deadline_s
+        return self.started + self.deadline_s
 
 
 class Court:
@@ -75,6 +77,7 @@ class Court:
         self._selector.register(sock, selectors.EVENT_READ)
         self._waiting: collections.OrderedDict[int, wire.JudgeRequest] = collections.OrderedDict()
         self._running: dict[int, _Trial] = {}
+        self._readable = confinement.runtime_read_paths()
 
     def serve(self) -> None:
         """Works until the other side closes the socket; then ends what is running."""
@@ -134,7 +137,7 @@ class Court:
                 self._selector.unregister(descriptor)
             return
         running.reply += data
-        if len(running.reply) > results.MAX_BYTES:
+        if len(running.reply) > len(b"CR") + results.MAX_BYTES:
             running.given_up = ("malformed", f"the result is larger than {results.MAX_BYTES} bytes")
         if not data or running.given_up:
             self._end(running)
@@ -142,7 +145,7 @@ class Court:
     def _end_overdue(self) -> None:
         now = time.monotonic()
         for running in [running for running in self._running.values() if running.deadline <= now]:
-            running.given_up = ("timeout", f"not done after {running.request.deadline_s:g} s")
+            running.given_up = ("timeout", f"not done after {running.deadline_s:g} s")
             self._end(running)
 
     def _end(self, running: _Trial) -> None:
@@ -179,17 +182,26 @@ class Court:
         else:
             if pid == 0:
                 try:
-                    self._waiting.clear()  # what others asked is not for this child's verifier to find in memory
+                    # What others ask of this bundle's verifiers is nothing to hand to each of them on a plate; code
+                    # that reads raw memory may still find traces of it.
+                    self._waiting.clear()
                     self._running.clear()
                     self._frames = wire.Frames()
-                    trial.run(request, reply_fd=reply_end, output_fd=output_end, judge_pid=judge_pid)
+                    trial.run(request, self._readable, reply_fd=reply_end, output_fd=output_end, judge_pid=judge_pid)
                 finally:
                     os._exit(1)  # never back into the loop, whatever happens
         finally:
             os.close(reply_end)
             os.close(output_end)
         os.set_blocking(output_fd, False)
-        return _Trial(number=number, request=request, pid=pid, reply_fd=reply_fd, output_fd=output_fd)
+        return _Trial(
+            number=number,
+            mode=request.mode,
+            deadline_s=request.deadline_s,
+            pid=pid,
+            reply_fd=reply_fd,
+            output_fd=output_fd,
+        )
 
 
 def _reply(running: _Trial, status: int) -> wire.JudgeReply:
@@ -199,13 +211,13 @@ def _reply(running: _Trial, status: int) -> wire.JudgeReply:
         kind, detail = running.given_up
         return wire.JudgeReply(failure=kind, detail=detail, ms=ms, log=log)
     try:
-        result = _report(bytes(running.reply), running.request, status)
+        result = _report(bytes(running.reply), running.mode, status)
     except _NoResult as exc:
         return wire.JudgeReply(failure=exc.kind, detail=exc.detail[:_DETAIL_CHARACTERS], ms=ms, log=log)
     return wire.JudgeReply(result=result, ms=ms, log=log)
 
 
-def _report(data: bytes, request: wire.JudgeRequest, status: int) -> dict[str, Any]:
+def _report(data: bytes, mode: Literal["code", "sql"], status: int) -> dict[str, Any]:
     """The result in a child's report (see `trial`), which is not to be trusted after its first letter."""
     if not data.startswith(b"C"):
         raise _NoResult("unavailable", data[1:].decode(errors="replace") or f"the child ended early: {_death(status)}")
@@ -214,7 +226,7 @@ def _report(data: bytes, request: wire.JudgeRequest, status: int) -> dict[str, A
         raise _NoResult("crashed", _death(status))
     if report == b"R":
         try:
-            return results.parse(body, request.mode)
+            return results.parse(body, mode)
         except results.MalformedResult as exc:
             raise _NoResult("malformed", str(exc)) from exc
     kind, _, detail = body.decode(errors="replace").partition("\n")

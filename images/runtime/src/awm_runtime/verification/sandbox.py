@@ -63,8 +63,7 @@ class Judge:
         self._sock = sock
         self._numbers = itertools.count()
         self._slots = asyncio.Semaphore(wire.AT_ONCE)  # so that a request's time runs from when the judge can start it
-        self._opening = asyncio.Lock()
-        self._channel: _Channel | None = None
+        self._opening: asyncio.Task[_Channel] | None = None
 
     async def run(self, request: JudgeRequest) -> JudgeReply:
         """Judges. Never raises for what the verifier or the judge does; a cancelled request is ended at once."""
@@ -83,18 +82,16 @@ class Judge:
 
     async def aclose(self) -> None:
         """Hangs up; a judge that no other process speaks with ends."""
-        if self._channel is None:
+        if self._opening is None:
             self._sock.close()
         else:
-            self._channel.close()
+            (await self._opening).close()
 
     async def _open(self) -> "_Channel":
-        async with self._opening:
-            if self._channel is None:
-                loop = asyncio.get_running_loop()
-                self._sock.setblocking(False)
-                _, self._channel = await loop.create_unix_connection(_Channel, sock=self._sock)
-            return self._channel
+        # A task of its own: the first request may be cancelled, and the others need the connection.
+        if self._opening is None:
+            self._opening = asyncio.create_task(_connect(self._sock), name="connect to the judge")
+        return await asyncio.shield(self._opening)
 
 
 class _Channel(asyncio.Protocol):
@@ -141,6 +138,12 @@ class _Channel(asyncio.Protocol):
     def _send(self, message: dict[str, Any]) -> None:
         if self._transport is not None and not self.closed:
             self._transport.write(wire.frame(message))
+
+
+async def _connect(sock: socket.socket) -> _Channel:
+    sock.setblocking(False)
+    _, channel = await asyncio.get_running_loop().create_unix_connection(_Channel, sock=sock)
+    return channel
 
 
 class LocalJudge:

@@ -18,6 +18,7 @@ import sqlite3
 import sys
 import traceback
 import types
+from pathlib import Path
 from typing import Any, NoReturn
 
 from awm_runtime import confinement
@@ -38,11 +39,21 @@ class _Failed(Exception):
         self.kind = kind
 
 
-def run(request: wire.JudgeRequest, *, reply_fd: int, output_fd: int, judge_pid: int) -> NoReturn:
-    """Judges in the calling process, which must be a fresh fork, and ends it."""
+def run(
+    request: wire.JudgeRequest, readable: tuple[Path, ...], *, reply_fd: int, output_fd: int, judge_pid: int
+) -> NoReturn:
+    """Judges in the calling process, which must be a fresh fork, and ends it.
+
+    Args:
+        request: What to judge.
+        readable: What Python itself needs to read.
+        reply_fd: The pipe for the report.
+        output_fd: The pipe for what the verifier prints.
+        judge_pid: The parent, with which it ends.
+    """
     reply = _enter(reply_fd, output_fd, judge_pid)
     try:
-        confinement.confine(_policy(request), required=True)
+        confinement.confine(_policy(request, readable), required=True)
     except (OSError, RuntimeError, ValueError, confinement.ConfinementUnavailable) as exc:
         _write(reply, f"U{type(exc).__name__}: {exc}".encode())
         os._exit(1)
@@ -92,9 +103,9 @@ def _enter(reply_fd: int, output_fd: int, judge_pid: int) -> int:
     return 3
 
 
-def _policy(request: wire.JudgeRequest) -> confinement.Policy:
+def _policy(request: wire.JudgeRequest, readable: tuple[Path, ...]) -> confinement.Policy:
     return confinement.Policy(
-        read=(*confinement.runtime_read_paths(), request.initial, request.final),
+        read=(*readable, request.initial, request.final),
         threads=False,
         memory_bytes=request.memory_bytes,
         cpu_s=math.ceil(request.deadline_s) + 1,  # the judge's own deadline comes first, unless the judge is gone
