@@ -359,7 +359,7 @@ class WaitlistRequest(BaseModel):
 
 
 class PaymentRequest(BaseModel):
-    amount_cents: int | None = Field(None, ge=1, description="Amount; all that is open when left out")
+    amount_cents: int | None = Field(None, ge=1, le=10_000_000, description="Amount; all that is open when left out")
     method: Literal["card", "cash", "transfer"] = Field(description="How it was paid")
 
 
@@ -676,8 +676,8 @@ async def list_shifts(
     operation_id="get_workload",
     tags=["clinic"],
     summary="How busy the practitioners are",
-    description="Per practitioner, over a span of days: appointments that are not cancelled or missed, their minutes, "
-    "and the minutes of the shifts.",
+    description="Per practitioner, busiest first, over a span of days: appointments that are not cancelled or missed, "
+    "their minutes, and the minutes of the shifts.",
 )
 async def get_workload(
     session: Database,
@@ -714,7 +714,7 @@ async def get_workload(
                 share_booked=round(booked / shift_minutes, 3) if shift_minutes else 0.0,
             )
         )
-    return WorkloadList(items=items)
+    return WorkloadList(items=sorted(items, key=lambda item: (-item.booked_minutes, item.practitioner_id)))
 
 
 def minutes_between(starts_at: str, ends_at: str) -> int:
