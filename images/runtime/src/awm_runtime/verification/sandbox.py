@@ -85,7 +85,7 @@ class Judge:
         if self._opening is None:
             self._sock.close()
         else:
-            (await self._opening).close()
+            await (await self._opening).aclose()
 
     async def _open(self) -> "_Channel":
         # A task of its own: the first request may be cancelled, and the others need the connection.
@@ -98,7 +98,7 @@ class _Channel(asyncio.Protocol):
     """The connection: whole frames out, replies to their requests in."""
 
     def __init__(self) -> None:
-        self.closed = False
+        self._lost = asyncio.Event()
         self._frames = wire.Frames()
         self._pending: dict[int, asyncio.Future[JudgeReply]] = {}
         self._transport: asyncio.WriteTransport | None = None
@@ -115,10 +115,14 @@ class _Channel(asyncio.Protocol):
         finally:
             del self._pending[number]
 
-    def close(self) -> None:
-        self.closed = True
+    @property
+    def closed(self) -> bool:
+        return self._lost.is_set()
+
+    async def aclose(self) -> None:
         if self._transport is not None:
             self._transport.close()
+            await self._lost.wait()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is one in all but its class
@@ -130,7 +134,7 @@ class _Channel(asyncio.Protocol):
                 future.set_result(_reply(message))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        self.closed = True
+        self._lost.set()
         for future in self._pending.values():
             if not future.done():
                 future.set_result(_GONE)
