@@ -57,6 +57,7 @@ class Episode:
     Attributes:
         meta: What is persisted of it.
         folder: Its folder.
+        trace: Its call log.
         connections: Its database connections; opened by the first call.
         tally: What its calls came to.
         lock: Orders its calls, resets and snapshots.
@@ -65,6 +66,7 @@ class Episode:
 
     meta: EpisodeMeta
     folder: Path
+    trace: Path
     connections: storage.EpisodeConnections
     tally: traces.Tally
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -77,11 +79,7 @@ class Episode:
 
     @property
     def database(self) -> Path:
-        return database_of(self.folder, self.meta.attempt)
-
-    @property
-    def trace(self) -> Path:
-        return trace_of(self.folder, self.meta.attempt)
+        return self.connections.path
 
     def state_hash(self) -> str:
         """The hash of the committed state; computed once per state of the call count. The lock is held."""
@@ -249,7 +247,8 @@ class EpisodeStore:
             expires_at=self._now() + timedelta(seconds=episode.meta.ttl_s),
         )
         _remove_other_attempts(episode.folder, following)
-        episode.connections = self._connections(episode.database)
+        episode.connections = self._connections(database_of(episode.folder, following))
+        episode.trace = trace_of(episode.folder, following)
         episode.tally = traces.Tally()
         episode.hashed = (0, self.world.seed_hash)
         episode.used_at = time.monotonic()
@@ -336,7 +335,8 @@ class EpisodeStore:
 
     def _adopt(self, meta: EpisodeMeta, folder: Path) -> Episode:
         connections = self._connections(database_of(folder, meta.attempt))
-        episode = Episode(meta=meta, folder=folder, connections=connections, tally=traces.Tally())
+        trace = trace_of(folder, meta.attempt)
+        episode = Episode(meta=meta, folder=folder, trace=trace, connections=connections, tally=traces.Tally())
         self._episodes[meta.id] = episode
         return episode
 
