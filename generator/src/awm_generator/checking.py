@@ -5,10 +5,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from awm_runtime.bundle import database, digest, model, reading
-
 from awm_generator import oracles
 from awm_generator.awm_files import parsing, probing, verifiers
+from awm_runtime.bundle import database, digest, model, reading
 
 
 def check(path: Path) -> tuple[str, ...]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import jmespath  # type: ignore[import-untyped]
+from jmespath import exceptions
+
 from awm_runtime import errors
 from awm_runtime.bundle import model
-from jmespath import exceptions
 
 FROM = "$from"
 _LEFT_FIRST = frozenset(
@@ -146,5 +147,7 @@ def _roots(node: Mapping[str, Any]) -> set[str]:
     """The names that an expression starts from."""
     if node["type"] == "field":
         return {node["value"]}
+    if node["type"] == "expref":
+        return set()  # names of the items that a function walks over
     children = node["children"][:1] if node["type"] in _LEFT_FIRST else node["children"]
     return {name for child in children if isinstance(child, Mapping) for name in _roots(child)}

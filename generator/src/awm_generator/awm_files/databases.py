@@ -5,9 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from awm_runtime.bundle import database, model, statements
-
 from awm_generator.awm_files import mending, rows
+from awm_runtime.bundle import database, model, statements
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def _tried(
     connection: sqlite3.Connection, texts: Iterable[tuple[str, str]], stage: str, findings: list[model.Finding]
 ) -> Iterator[str]:
     for number, (table, text) in enumerate(texts):
-        for statement in _pieces(text):
+        for statement in _pieces(connection, text):
             error = statements.run(connection, statement)
             if error is None:
                 yield statement
@@ -85,10 +84,13 @@ def _tried(
                 )
 
 
-def _pieces(text: str) -> list[str]:
-    """The statements in `text`; one with a slip in its quotes is kept whole, because the slip moves its end."""
+def _pieces(connection: sqlite3.Connection, text: str) -> list[str]:
+    """The statements in `text`; all of it where a slip in the quotes made a semicolon look like an end."""
     pieces = list(statements.split(text))
-    return pieces if all(sqlite3.complete_statement(ended(piece)) for piece in pieces) else [text.strip()]
+    if len(pieces) > 1 and not _compiles(connection, pieces[0]):
+        whole = text.strip()
+        return [whole] if mending.mend(whole, lambda reading: _compiles(connection, reading)) else pieces
+    return pieces
 
 
 def _compiles(connection: sqlite3.Connection, statement: str) -> bool:

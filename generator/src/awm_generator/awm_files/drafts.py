@@ -6,9 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from awm_runtime.bundle import model
-
 from awm_generator.awm_files import databases, dates, module_state, rows, verifiers, wall_clock
+from awm_runtime.bundle import model
 
 
 class Quarantined(Exception):

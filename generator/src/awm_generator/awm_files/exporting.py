@@ -5,10 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from awm_generator.awm_files import rows, sidecars
 from awm_runtime import errors
 from awm_runtime.bundle import model, statements
-
-from awm_generator.awm_files import rows, sidecars
 
 
 def export(bundles: Iterable[model.Bundle], out: Path) -> None:

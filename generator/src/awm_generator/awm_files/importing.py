@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from awm_generator.awm_files import drafts, probing, rows, sidecars, untouched
 from awm_runtime import errors, names
 from awm_runtime.bundle import model, writing
-
-from awm_generator.awm_files import drafts, probing, rows, sidecars, untouched
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,8 @@ def select(found: Mapping[str, rows.Originals], wanted: Collection[str]) -> list
     for name in wanted:
         if names.normalise(name) not in present:
             close = difflib.get_close_matches(names.normalise(name), present, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"there are {len(present)} others"
+            few = ", ".join(list(present)[:5]) + (", ..." if len(present) > 5 else "")
+            hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {few}"
             raise errors.BundleError(f"no scenario {name!r}; {hint}")
     keep = {names.normalise(name) for name in wanted} or present.keys()
     return [originals for name, originals in present.items() if name in keep]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pydantic
+
 from awm_runtime import errors, names
 
 _Row = TypeVar("_Row", bound="Row")
@@ -206,7 +207,7 @@ def _rows(path: Path, kind: type[_Row]) -> Iterator[_Row]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
-                yield _row(line, kind, f"{path}:{number}")
+                yield _row(line.strip(), kind, f"{path}:{number}")
 
 
 def _row(line: bytes, kind: type[_Row], place: str) -> _Row:

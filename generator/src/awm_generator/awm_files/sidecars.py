@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pydantic
+
+from awm_generator.awm_files import databases, rows, verifiers
 from awm_runtime import errors
 from awm_runtime.bundle import digest, model
 from awm_runtime.contract import verdicts
-
-from awm_generator.awm_files import databases, rows, verifiers
 
 
 def row_for(bundle: model.Bundle, originals: rows.Originals) -> rows.SidecarRow:

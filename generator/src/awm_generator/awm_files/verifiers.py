@@ -3,10 +3,9 @@
 import ast
 from collections.abc import Collection, Iterable
 
+from awm_generator.awm_files import parsing, rows
 from awm_runtime.bundle import model
 from awm_runtime.contract import verdicts
-
-from awm_generator.awm_files import parsing, rows
 
 _FUNCTIONS: dict[str, verdicts.Mode] = {"verify_task_completion": "code", "verify_task": "sql"}
 

@@ -3,9 +3,8 @@
 import ast
 import re
 
-from awm_runtime.bundle import model, statements
-
 from awm_generator.awm_files import parsing
+from awm_runtime.bundle import model, statements
 
 _SQL = re.compile(r"'now'|\b(?:date|time|datetime)\(\s*\)|\bCURRENT_(?:TIMESTAMP|DATE|TIME)\b", re.IGNORECASE)
 _METHODS = frozenset({"now", "utcnow", "today", "time", "monotonic"})
