@@ -112,7 +112,7 @@ ALL_TASKS = [
 
 NEAR_MISSES: list[tuple[str, str, Calls, str | None]] = [
     ("library", "next-due", [], "Maps of the Night Sky, by 7 March"),
-    ("library", "next-due", [], "Bread Without Hurry is due on 5 March, like Maps of the Night Sky"),
+    ("library", "next-due", [], "Maps of the Night Sky, and before that Bread Without Hurry by 5 March"),
     ("library", "next-due", [("renew_loan", {"loan_id": 1})], "Bread Without Hurry, by 2026-03-05"),
     ("library", "rain-hold", [("place_hold", {"title_id": 15, "pickup_branch_id": 2})], None),
     ("library", "rain-hold", [("place_hold", {"title_id": 15}), ("pay_fine", {"fine_id": 1})], None),
@@ -140,7 +140,9 @@ NEAR_MISSES: list[tuple[str, str, Calls, str | None]] = [
     ),
     ("clinic", "next-visit", [], "On 9 March at 09:00 with Dr Yusuf Hale"),
     ("clinic", "new-phone", [("update_patient_contact", {"patient_id": 4, "phone": "555-0177"})], None),
+    ("clinic", "next-visit", [], "At 13:30 on 5 March with Dr Hale or Dr Caro"),
     ("clinic", "busiest", [], "Dr Yusuf Hale, 90 minutes"),
+    ("clinic", "busiest", [], "Bram Visser with 135 minutes, ahead of Dr Yusuf Hale"),
     ("clinic", "friday-off", [("cancel_appointment", {"appointment_id": 16, "wanted_by": "patient"})], None),
     (
         "clinic",
@@ -339,6 +341,31 @@ def test_part_of_the_changes_earns_part_of_the_score(plays: dict[str, Play], jud
     play.start_over()
     play.reply("reschedule_appointment", {"appointment_id": 17, "starts_at": "2026-03-06T09:00:00Z"})
     assert judged(judge, play, "rao-ill", None)["score"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "answer"),
+    [
+        (
+            "library",
+            "next-due",
+            "Bread Without Hurry has to go back by Thursday, March 5th; Maps of the Night Sky is next.",
+        ),
+        ("library", "third-renewal", "I couldn't renew it: two renewals are the maximum and it has had both."),
+        ("clinic", "next-visit", "On Thursday 5 March 2026 at 1:30 pm she sees Dr. Caro, and on the 9th Dr. Hale."),
+        ("clinic", "busiest", "**Dr Yusuf Hale** with 135 minutes; Dr Mina Rao comes second."),
+        (
+            "clinic",
+            "expired-referral",
+            "That is not possible, his referral is no longer valid: it ran out in February.",
+        ),
+    ],
+)
+def test_a_right_answer_counts_however_it_is_put(
+    name: str, task: str, answer: str, plays: dict[str, Play], judge: sandbox.LocalJudge
+) -> None:
+    plays[name].start_over()
+    assert judged(judge, plays[name], task, answer)["result"] == "complete"
 
 
 @pytest.mark.parametrize(("name", "tool", "arguments", "reason"), REFUSALS)

@@ -19,6 +19,12 @@ def read(path):
         connection.close()
 
 
+def find(tables, table, **values):
+    """The one row of a table that has these values."""
+    (row,) = (row for row in tables[table].values() if all(row[name] == value for name, value in values.items()))
+    return row
+
+
 def added(table, **values):
     """A wanted change: a new row with exactly these values, whatever its id."""
     return table, "added", tuple(sorted(values.items()))
@@ -75,7 +81,14 @@ def verify_task_completion(initial_db_path, final_db_path, final_answer=None):
     before, after = read(initial_db_path), read(final_db_path)
     others = ("Caro", "Visser", "Engel", "Rao")
     answers = {
-        "practitioner_named": says(final_answer, "Hale") and not says(final_answer, *others),
+        "practitioner_named": names_first(final_answer, "Hale", others),
         "minutes_named": says(final_answer, "135", "2 hours 15 minutes", "2 h 15 min"),
     }
     return verdict(before, after, answers=answers)
+
+
+def names_first(answer, wanted, others):
+    """Whether the answer names what is wanted, and none of the others before it."""
+    plain = f" {_plain(answer)} "
+    place = plain.find(f" {_plain(wanted)} ")
+    return place >= 0 and all(plain.find(f" {_plain(other)} ", 0, place) < 0 for other in others)

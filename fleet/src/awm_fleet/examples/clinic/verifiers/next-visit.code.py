@@ -19,6 +19,12 @@ def read(path):
         connection.close()
 
 
+def find(tables, table, **values):
+    """The one row of a table that has these values."""
+    (row,) = (row for row in tables[table].values() if all(row[name] == value for name, value in values.items()))
+    return row
+
+
 def added(table, **values):
     """A wanted change: a new row with exactly these values, whatever its id."""
     return table, "added", tuple(sorted(values.items()))
@@ -76,6 +82,13 @@ def verify_task_completion(initial_db_path, final_db_path, final_answer=None):
     answers = {
         "day_named": says(final_answer, "2026-03-05", "5 March", "March 5", "5th of March", "March 5th", "5th March"),
         "time_named": says(final_answer, "13:30", "1:30"),
-        "doctor_named": says(final_answer, "Caro") and not says(final_answer, "Hale"),
+        "doctor_named": names_first(final_answer, "Caro", ("Hale",)),
     }
     return verdict(before, after, answers=answers)
+
+
+def names_first(answer, wanted, others):
+    """Whether the answer names what is wanted, and none of the others before it."""
+    plain = f" {_plain(answer)} "
+    place = plain.find(f" {_plain(wanted)} ")
+    return place >= 0 and all(plain.find(f" {_plain(other)} ", 0, place) < 0 for other in others)
