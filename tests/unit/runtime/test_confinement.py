@@ -152,6 +152,21 @@ print([resource.getrlimit(getattr(resource, kind)) for kind in kinds])
     assert done.stdout.strip() == str([(2**29, 2**29), (20, 20), (32, 32), (1000, 1000), (0, 0)])
 
 
+def test_confined_root_keeps_no_right_but_to_read_files_of_others(tmp_path: Path) -> None:
+    capabilities = """
+import ctypes
+from awm_runtime.confinement import kernel
+sets = (ctypes.c_uint32 * 6)()
+kernel.call(kernel.numbers()["capget"], ctypes.byref((ctypes.c_uint32 * 2)(0x20080522, 0)), ctypes.byref(sets))
+dac_override = 1 << 1
+print([word & ~dac_override for word in sets])
+"""
+
+    done = run(CONFINED + capabilities, tmp_path)
+
+    assert done.stdout.strip() == "[0, 0, 0, 0, 0, 0]", done.stderr
+
+
 def test_threads_are_refused_where_the_policy_leaves_none(tmp_path: Path) -> None:
     code = CONFINED.replace("write=(own,)", "write=(own,), threads=False")
 
