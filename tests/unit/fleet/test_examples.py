@@ -343,6 +343,30 @@ def test_part_of_the_changes_earns_part_of_the_score(plays: dict[str, Play], jud
     assert judged(judge, play, "rao-ill", None)["score"] == 0.25
 
 
+@pytest.mark.parametrize("name", examples.names())
+def test_an_sql_verifier_shows_the_change(name: str, plays: dict[str, Play], judge: sandbox.LocalJudge) -> None:
+    play = plays[name]
+    sources = {task: source for (task, mode), source in play.bundle.verifiers.items() if mode == "sql"}
+    assert sources
+    for task, source in sources.items():
+        solved = play.bundle.task(task)
+        assert solved is not None
+        play.solve(solved)
+        request = sandbox.JudgeRequest(source=source, mode="sql", initial=play.seed, final=play.snapshot())
+        evidence = judge.run(request).result
+        assert evidence is not None
+        assert evidence["before"] != evidence["after"]
+
+
+@pytest.mark.parametrize("name", examples.names())
+def test_the_first_task_is_one_to_show(name: str) -> None:
+    """`awm demo` plays it: a few calls that change rows, and an answer."""
+    first = reading.read(examples.path(name)).tasks[0]
+    assert first.oracle is not None
+    assert len(first.oracle.calls) >= 3
+    assert first.answer is not None
+
+
 @pytest.mark.parametrize(
     ("name", "task", "answer"),
     [
