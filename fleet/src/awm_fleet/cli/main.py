@@ -2,10 +2,9 @@
 
 import sys
 
-import click
 import typer
 
-from awm_fleet.cli import demo, env, output, verify
+from awm_fleet.cli import bundle, demo, env, output, verify
 from awm_runtime import errors
 
 EXIT_FAILED = 1
@@ -24,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.add_typer(bundle.app, name="bundle")
 app.add_typer(env.app, name="env")
 app.command("demo")(demo.demo)
 app.command("verify")(verify.verify)
@@ -36,5 +36,5 @@ def main() -> None:
     except errors.AwmError as exc:
         output.complain(str(exc), detail=getattr(exc, "detail", ""))
         sys.exit(EXIT_FAILED)
-    except click.exceptions.Abort:
+    except typer.Abort:
         sys.exit(130)
