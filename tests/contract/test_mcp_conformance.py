@@ -52,11 +52,6 @@ NO_PART = {
 }
 """Checks of scenarios that are run, which fail because they are about something that is not offered."""
 
-OPEN = {
-    "json-schema-2020-12": "tools written from OpenAPI flatten a body's schema and leave out its $schema and $defs",
-}
-"""What should pass and does not yet; passing fails the test until it is taken out of here."""
-
 _TEXT_ONLY = "a scenario's tools answer with JSON as text"
 _NOTHING_STREAMED = "a reply is one JSON document: nothing is streamed before or beside it"
 _NO_SESSION = "no session id is handed out: an episode is named by its URL"
@@ -165,9 +160,7 @@ def played(suite: Suite, mcp_server: str, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.parametrize(("scenario", "version"), RUN)
-def test_scenario_passes(scenario: str, version: str, played: Checks, request: pytest.FixtureRequest) -> None:
-    if scenario in OPEN:
-        request.applymarker(pytest.mark.xfail(reason=OPEN[scenario]))
+def test_scenario_passes(scenario: str, version: str, played: Checks) -> None:
     checks = played[scenario, version]
     failed = {check["id"]: check.get("errorMessage") for check in checks if check["status"] == "FAILURE"}
     assert failed.keys() == NO_PART.get(scenario, {}).keys(), failed

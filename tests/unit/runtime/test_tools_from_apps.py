@@ -401,3 +401,26 @@ def test_at_most_three_problems_are_told() -> None:
     problem = made(app).tools["x"].problem_with(dict.fromkeys("abcd", "no"))
     assert problem is not None
     assert problem.count("is not of type") == 3
+
+
+def test_a_closed_body_that_names_its_dialect_is_served_word_for_word() -> None:
+    stated = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "additionalProperties": False,
+        "$defs": {"colour": {"enum": ["red", "blue"]}},
+        "properties": {"colour": {"$ref": "#/$defs/colour"}, "shade": {"type": "string"}},
+        "required": ["colour"],
+    }
+    app = fastapi.FastAPI()
+
+    @app.post("/paint", openapi_extra={"requestBody": {"content": {"application/json": {"schema": stated}}}})
+    async def paint(request: fastapi.Request) -> Any:
+        return await request.json()
+
+    [tool] = tools.from_app(app).tools.values()
+
+    assert tool.input_schema == stated
+    assert tool.problem_with({"colour": "red"}) is None
+    assert tool.problem_with({"colour": "green"}) is not None
+    assert tools.request_for(tool, {"colour": "red", "shade": "dark"}).body == b'{"colour":"red","shade":"dark"}'

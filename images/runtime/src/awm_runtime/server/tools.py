@@ -229,8 +229,13 @@ def _free(name: str, *, taken: Sequence[str], natural: Sequence[str]) -> str:
 def _tool(name: str, operation: _Operation, components: dict[str, Any], findings: list[Finding]) -> Tool | None:
     resolver = schemas.Resolver(components)
     arguments = _Arguments()
+    own_schema = _own_schema(operation.content)
     _add_parameters(arguments, operation, resolver, findings)
-    body = _add_body(arguments, operation, resolver, findings)
+    if own_schema is None:
+        body = _add_body(arguments, operation, resolver, findings)
+    else:
+        arguments.placements += [Placement(name, "body", name) for name in own_schema.get("properties", {})]
+        body = requests.Body("object", "application/json", required=True)
     if body is None:
         return None
     if resolver.repairs:
@@ -238,7 +243,7 @@ def _tool(name: str, operation: _Operation, components: dict[str, Any], findings
         findings.append(
             Finding("invalid_schema", f"{operation}: left out of the schema, as not valid there: {left_out}")
         )
-    input_schema = _input_schema(arguments, resolver.definitions)
+    input_schema = own_schema or _input_schema(arguments, resolver.definitions)
     try:
         validator = jsonschema_rs.Draft202012Validator(input_schema, mask="the value")
     except ValueError as exc:
@@ -302,6 +307,19 @@ def _add_body(
         used = arguments.add(name, "body", resolver.resolve(value), required=needed)
         _note_renaming(operation, "body", name, used, findings)
     return requests.Body("form" if form else "object", _FORMS[0] if form else media_type, required=required)
+
+
+def _own_schema(operation: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The schema that an operation states for all of its arguments: a closed JSON body that names its dialect.
+
+    It is served word for word: taken apart, its references and its conditions across properties would lead nowhere.
+    """
+    content = (operation.get("requestBody") or {}).get("content") or {}
+    schema = content.get("application/json", {}).get("schema", {})
+    stands_alone = (
+        "$schema" in schema and schema.get("type") == "object" and schema.get("additionalProperties") is False
+    )
+    return schema if stands_alone and not operation.get("parameters") else None
 
 
 def _note_renaming(operation: _Operation, location: str, name: str, used: str, findings: list[Finding]) -> None:
