@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from awm_generator import checking
-from awm_generator.awm_files import exporting, importing, rows
+from awm_generator.awm_files import exporting, importing, probing, rows
 from awm_runtime.bundle import database, model, reading
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,6 +111,14 @@ def test_a_scenario_that_cannot_be_used_is_quarantined_and_the_others_come_in(
     assert reason in done["bad"].quarantined
     assert done["good"].bundle is not None
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good"]
+
+
+def test_code_that_never_finishes_importing_is_ended(tmp_path: Path) -> None:
+    root = import_all(write(tmp_path / "in", scenario("Shop", APP)), tmp_path / "out")["shop"].bundle.root
+    (root / "environment.py").write_text("while True:\n    pass\n", encoding="utf-8")
+    probe = probing.probe(root, deadline_s=2)
+    assert not probe.ok
+    assert "did not finish loading within 2 s" in probe.error.reason
 
 
 def test_an_import_of_an_export_has_the_same_digests_and_reports(tmp_path: Path) -> None:

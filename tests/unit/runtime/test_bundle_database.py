@@ -96,6 +96,16 @@ def test_endless_sql_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert build(tmp_path / "a.db", PETS, endless).failures[0].error == "took too long"
 
 
+def test_a_text_full_of_semicolons_is_split_in_a_blink() -> None:
+    insert = "INSERT INTO a VALUES ('" + ";" * 1_000_000 + "');"
+    assert list(statements.split(insert * 2)) == [insert, insert]
+
+
+@pytest.mark.parametrize("broken", ["SELECT 'open; SELECT 1;", 'SELECT "open; SELECT 1;', "SELECT /* open; SELECT 1;"])
+def test_a_quote_that_is_never_closed_holds_all_the_rest(broken: str) -> None:
+    assert list(statements.split(f"SELECT 0; {broken}")) == ["SELECT 0;", broken]
+
+
 def test_an_empty_schema_builds_an_empty_database(tmp_path: Path) -> None:
     assert build(tmp_path / "a.db", "").tables == {}
     assert lines(tmp_path / "a.db") == []

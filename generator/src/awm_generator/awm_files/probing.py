@@ -8,7 +8,8 @@ from typing import Any
 
 import pydantic
 
-DEADLINE_S = 60.0  # the probe ends the code after half of that, and says so better than we could
+DEADLINE_S = 30.0
+_GRACE_S = 30.0  # for the probe's own start and end; it ends the code at the deadline
 
 
 class ProbeFinding(pydantic.BaseModel):
@@ -36,15 +37,17 @@ class Probe(pydantic.BaseModel):
 
 def probe(bundle: Path, deadline_s: float = DEADLINE_S) -> Probe:
     """Loads the code of the bundle in the folder `bundle` in a process of its own, and says what came of it."""
-    command = [sys.executable, "-m", "awm_runtime.server.probe", "--bundle", str(bundle)]
+    command = [sys.executable, "-m", "awm_runtime.server.probe", "--bundle", str(bundle), "--deadline", str(deadline_s)]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=deadline_s, stdin=subprocess.DEVNULL, check=False)
+        done = subprocess.run(
+            command, capture_output=True, timeout=deadline_s + _GRACE_S, stdin=subprocess.DEVNULL, check=False
+        )
     except subprocess.TimeoutExpired:
-        return _failed(f"the code did not finish importing within {deadline_s:g} s")
+        return _failed("the probe did not answer")
     try:
         return Probe.model_validate(json.loads(done.stdout))
     except (ValueError, RecursionError):
-        return _failed(f"the code ended the process that imported it ({_ending(done.returncode)})", done.stderr)
+        return _failed(f"the probe failed ({_ending(done.returncode)})", done.stderr)
 
 
 def _failed(reason: str, output: bytes = b"") -> Probe:

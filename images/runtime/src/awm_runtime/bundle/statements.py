@@ -21,6 +21,7 @@ _FORBIDDEN = frozenset(
         sqlite3.SQLITE_TRANSACTION,
     }
 )
+_TOKENS = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|\[[^\]]*\]|--[^\n]*|/\*.*?\*/|;""", re.DOTALL)
 _NAME = r"""(?:"(?P<quoted>[^"]+)"|`(?P<ticked>[^`]+)`|\[(?P<boxed>[^\]]+)\]|(?P<plain>\w+))"""
 _SUBJECT = re.compile(
     r"\s*(?:--[^\n]*\n\s*)*(?:"
@@ -67,14 +68,14 @@ def run(connection: sqlite3.Connection, statement: str) -> str | None:
 
 def split(text: str) -> Iterator[str]:
     """The statements of an SQL text, without the white space around them; comments stay with what follows them."""
-    pending = ""
-    for piece in re.split(r"(?<=;)", text):
-        pending += piece
-        if sqlite3.complete_statement(pending):
-            yield pending.strip()
-            pending = ""
-    if _has_content(pending):
-        yield pending.strip()
+    start = 0
+    for match in _TOKENS.finditer(text):
+        # SQLite is asked, because semicolons in a trigger's body end nothing.
+        if match.group() == ";" and sqlite3.complete_statement(text[start : match.end()]):
+            yield text[start : match.end()].strip()
+            start = match.end()
+    if _has_content(text[start:]):
+        yield text[start:].strip()
 
 
 def table_of(statement: str) -> str | None:
