@@ -14,10 +14,10 @@ from awm_fleet import examples
 from awm_generator import checking, oracles
 from awm_runtime.bundle import database, model, reading
 from awm_runtime.determinism import context
-from awm_runtime.server import asgi, engines, inline, loading, outcomes, probe, storage, tools
+from awm_runtime.server import asgi, engines, loading, outcomes, probe, storage, tools
 from awm_runtime.verification import sandbox
 
-inline.install()
+pytestmark = pytest.mark.usefixtures("as_an_instance")
 
 RESULT_BYTES = 1 << 20
 DATABASE_BYTES = 1 << 26

@@ -1,9 +1,10 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from awm_runtime.determinism import clock
 from hypothesis import given
 from hypothesis import strategies as st
+
+from awm_runtime.determinism import clock
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ import fastapi
 import pydantic
 import pytest
 import sqlalchemy
-from awm_runtime.determinism import context, modules, sql
 from sqlalchemy import orm
 from starlette import testclient
+
+from awm_runtime.determinism import context, modules, sql
 
 CLOCK = datetime.datetime(2026, 1, 15, 9, tzinfo=datetime.UTC)
 NAIVE = CLOCK.replace(tzinfo=None)

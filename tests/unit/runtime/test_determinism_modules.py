@@ -15,9 +15,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from awm_runtime.determinism import context, modules
 from hypothesis import given
 from hypothesis import strategies as st
+
+from awm_runtime.determinism import context, modules
 
 CLOCK = datetime.datetime(2026, 1, 15, 9, tzinfo=datetime.UTC)
 NAIVE = CLOCK.replace(tzinfo=None)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from awm_runtime.determinism import context, modules
 
 CLOCK = datetime.datetime(2026, 1, 15, 9, tzinfo=datetime.UTC)

@@ -8,9 +8,10 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from awm_runtime.determinism import context, sql
 from hypothesis import given
 from hypothesis import strategies as st
+
+from awm_runtime.determinism import context, sql
 
 CLOCK = datetime(2026, 1, 15, 9, tzinfo=UTC)
 VERSION = sqlite3.sqlite_version_info

@@ -17,7 +17,7 @@ from awm_runtime import errors
 from awm_runtime.determinism import context
 from awm_runtime.server import engines, storage
 
-engines.install()
+pytestmark = pytest.mark.usefixtures("as_an_instance")
 
 Call = Callable[[str], contextlib.AbstractContextManager[None]]
 

@@ -17,9 +17,9 @@ import pytest
 
 from awm_runtime import errors
 from awm_runtime.determinism import context
-from awm_runtime.server import asgi, engines, inline, loading, storage, tools
+from awm_runtime.server import asgi, engines, loading, storage, tools
 
-inline.install()
+pytestmark = pytest.mark.usefixtures("as_an_instance")
 
 CLOCK = datetime(2026, 1, 15, 9, tzinfo=UTC)
 ROOT = Path(__file__).resolve().parents[3]

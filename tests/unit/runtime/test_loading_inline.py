@@ -12,9 +12,9 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
-from awm_runtime.server import asgi, inline, tools
+from awm_runtime.server import asgi, tools
 
-inline.install()
+pytestmark = pytest.mark.usefixtures("as_an_instance")
 
 used: list[threading.Thread] = []
 

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+
 from awm_runtime.contract import problems
 from awm_runtime.server import agent_plane, hosts, tool_host
 

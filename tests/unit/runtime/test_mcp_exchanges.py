@@ -11,6 +11,7 @@ import mcp_types
 import mcp_types.jsonrpc
 import mcp_types.version
 import pytest
+
 from awm_runtime.contract import problems
 from awm_runtime.server import agent_plane, hosts, mcp, mcp_replies, tool_host
 

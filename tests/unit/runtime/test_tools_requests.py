@@ -9,9 +9,9 @@ import pydantic
 import pytest
 from fastapi import Body, Cookie, Form, Header
 
-from awm_runtime.server import asgi, inline, tools
+from awm_runtime.server import asgi, tools
 
-inline.install()
+pytestmark = pytest.mark.usefixtures("as_an_instance")
 
 
 class Address(pydantic.BaseModel):

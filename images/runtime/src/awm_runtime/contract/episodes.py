@@ -51,6 +51,8 @@ class ResetRequest(pydantic.BaseModel):
 class EpisodeView(pydantic.BaseModel):
     """An episode as it is answered."""
 
+    model_config = pydantic.ConfigDict(populate_by_name=True)
+
     id: EpisodeId
     scenario: str
     generation: int
@@ -58,7 +60,7 @@ class EpisodeView(pydantic.BaseModel):
     task: str | None = None
     seed: int
     group: str | None = None
-    source: str | None = pydantic.Field(None, serialization_alias="from")
+    source: str | None = pydantic.Field(None, alias="from")
     mcp_url: str
     instruction: str | None = None
     clock: datetime

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import fastapi
 from fastapi import exceptions, responses
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from awm_runtime.bundle import database, digest, model
 from awm_runtime.contract import episodes as contract
@@ -253,8 +253,11 @@ class _Gate:
             await _respond(exc)(scope, receive, send)
             return
 
-        async def replay() -> dict[str, Any]:
-            return {"type": "http.request", "body": body, "more_body": False}
+        unread = [body]
+
+        async def replay() -> Message:
+            """The body once, then what the client does: streamed answers wait for it to go."""
+            return {"type": "http.request", "body": unread.pop(), "more_body": False} if unread else await receive()
 
         await self._app(scope, replay, send)
 

@@ -12,6 +12,9 @@ _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
 _OUTCOMES = ("ok", "malformed", "refused", "environment", "infrastructure")
 
 
+prometheus_client.disable_created_metrics()
+
+
 class Metrics:
     """The counters of one instance.
 
@@ -34,7 +37,6 @@ class Metrics:
         gauge = prometheus_client.Gauge("awm_episodes_open", "Episodes open now.", registry=self._registry)
         gauge.set_function(open_episodes)
         prometheus_client.GCCollector(self._registry)
-        prometheus_client.ProcessCollector(registry=self._registry)
 
     def call(self, outcome: outcomes.Outcome, elapsed_s: float) -> None:
         """Counts one call."""
