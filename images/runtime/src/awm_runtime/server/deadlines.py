@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Iterator
 from types import FrameType
+from typing import cast
 
 from awm_runtime.determinism import context
 
@@ -24,12 +25,13 @@ class CallDeadline(BaseException):
 class Watch:
     """One call that is being watched; `overdue` says whether it was interrupted."""
 
-    __slots__ = ("call", "overdue", "task")
+    __slots__ = ("call", "cancellations", "overdue", "task")
 
     def __init__(self, call: context.CallContext, task: "asyncio.Task[object] | None") -> None:
         self.call = call
         self.task = task
         self.overdue = False
+        self.cancellations = 0
 
 
 class Deadlines:
@@ -52,6 +54,8 @@ class Deadlines:
             self._watched.discard(watch)
             if not self._watched:
                 signal.setitimer(signal.ITIMER_REAL, 0)
+            for _ in range(watch.cancellations):  # the task goes on: it has an answer to give
+                cast("asyncio.Task[object]", watch.task).uncancel()
 
     def _tick(self, _signal: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -62,4 +66,9 @@ class Deadlines:
             if context.is_current(watch.call):
                 raise CallDeadline
             if watch.task is not None:  # it waits for something: wake it
-                watch.task.get_loop().call_soon_threadsafe(watch.task.cancel)
+                watch.task.get_loop().call_soon_threadsafe(self._cancel, watch, watch.task)
+
+    def _cancel(self, watch: Watch, task: "asyncio.Task[object]") -> None:
+        if watch in self._watched:  # else its call ended meanwhile
+            watch.cancellations += 1
+            task.cancel()

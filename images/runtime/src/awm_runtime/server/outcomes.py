@@ -12,6 +12,8 @@ from awm_runtime.server import asgi
 NO_CONTENT = "Done (no content)."
 ENVIRONMENT_FAILED = "The environment failed on this call: an internal error, not a mistake in the call."
 _MOST_COMPLAINTS = 3
+_COMPLAINT_LENGTH = 1000
+"""A complaint may quote the agent's own words, which the agent knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Outcome:
 
 def malformed(text: str, code: problems.Code) -> Outcome:
     """The agent called what does not exist, or with arguments that do not fit."""
-    return Outcome(text, "agent", code)
+    short = text if len(text) <= _COMPLAINT_LENGTH else f"{text[:_COMPLAINT_LENGTH]}…"
+    return Outcome(short, "agent", code)
 
 
 def of_reply(reply: asgi.AppReply, result_bytes: int) -> Outcome:
@@ -49,8 +52,9 @@ def of_reply(reply: asgi.AppReply, result_bytes: int) -> Outcome:
     detail = _detail(reply.body)
     if reply.status == 422 and _is_validation(detail):
         return Outcome(_complaints(detail), "agent", problems.Code.INVALID_ARGUMENTS, reply.status)
-    text = detail if isinstance(detail, str) else cut(orjson.dumps(detail), result_bytes)
-    return Outcome(f"Refused ({reply.status}): {text}", "agent", problems.Code.REFUSED, reply.status)
+    said = detail.encode() if isinstance(detail, str) else orjson.dumps(detail)
+    text = f"Refused ({reply.status}): {cut(said, result_bytes)}"
+    return Outcome(text, "agent", problems.Code.REFUSED, reply.status)
 
 
 def cut(body: bytes, limit: int) -> str:
@@ -87,10 +91,12 @@ def _detail(body: bytes) -> Any:
 
 
 def _is_validation(detail: Any) -> bool:
-    """FastAPI's own 422 has a list of `{"loc", "msg", ...}`; a scenario's has what it likes."""
-    return (
-        isinstance(detail, list) and bool(detail) and all(isinstance(each, dict) and "loc" in each for each in detail)
-    )
+    """FastAPI's own 422 has a list of `{"loc": [...], "msg", ...}`; a scenario's has what it likes."""
+    return isinstance(detail, list) and bool(detail) and all(map(_is_complaint, detail))
+
+
+def _is_complaint(each: Any) -> bool:
+    return isinstance(each, dict) and isinstance(each.get("loc"), list) and bool(each["loc"])
 
 
 def _complaints(detail: list[dict[str, Any]]) -> str:
