@@ -59,20 +59,20 @@ async def run_in_app(
         try:
             with watcher.watching(call) as watch:
                 reply = await asgi.request(app, request)
-        except (Exception, SystemExit, deadlines.CallDeadline, asyncio.CancelledError, BaseExceptionGroup) as failure:
-            overdue = watch is not None and watch.overdue
-            if isinstance(failure, asyncio.CancelledError) and not (overdue and _take_back_cancellation()):
+        except BaseException as failure:  # whatever it raises, and be it KeyboardInterrupt, is the scenario's failure
+            if isinstance(failure, asyncio.CancelledError) and _is_cancelled():
                 raise
             logger.exception("the scenario's code failed in %s %s", request.method, request.path)
             reply = asgi.AppReply(500, b"", failure)
         finally:
             engines.release_leaks()
+            call.connections = None  # a task that the call left behind must not write once the call is recorded
     if (watch is not None and watch.overdue) or (reply.status >= 500 and call.is_overdue()):
         raise problems.ProblemError(problems.Code.TIMEOUT, "the call ran past its deadline and was stopped")
     return reply
 
 
-def _take_back_cancellation() -> bool:
-    """Whether the only one who cancelled this task was the deadline."""
+def _is_cancelled() -> bool:
+    """Whether this task was cancelled by someone else than the deadline or the scenario's code."""
     task = asyncio.current_task()
-    return task is not None and task.uncancel() == 0
+    return task is not None and task.cancelling() > 0
