@@ -58,8 +58,8 @@ format: setup ## Format the code and mend what lint can mend
 	@$(BIN)/ruff check --fix --quiet
 	@$(BIN)/ruff format --quiet
 
-bench: setup ## Run the benchmarks and print their table
-	@$(BIN)/pytest tests/bench -s
+bench: setup ## Run the benchmarks: table on standard error, JSON on standard output (BENCH_ARGS="--write --only calls")
+	@PYTHONPATH=tests $(BIN)/python -m bench $(BENCH_ARGS)
 
 clean: ## Remove what the other targets made
 	rm -rf .venv .tools .awm .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
