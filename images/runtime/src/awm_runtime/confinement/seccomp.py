@@ -21,6 +21,7 @@ _REFUSED = (
     # the own process, the C library uses `tgkill`.
     "ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "tkill", "migrate_pages", "move_pages", "setpriority",
     "ioprio_set", "sched_setparam", "sched_setscheduler", "sched_setattr", "sched_setaffinity", "setpgid",
+    "setsid",
     # Memory and queues that are shared by name, or that the limit of the address space does not count.
     "shmget", "shmat", "shmctl", "shmdt", "semget", "semop", "semctl", "semtimedop", "msgget", "msgsnd", "msgrcv",
     "msgctl", "mq_open", "mq_unlink", "memfd_create",

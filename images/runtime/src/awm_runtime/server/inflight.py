@@ -40,6 +40,8 @@ class InFlightTable:
             self._map = mmap.mmap(descriptor, SLOTS * _SLOT.size)
         finally:
             os.close(descriptor)
+        if hasattr(mmap, "MADV_DONTFORK"):  # an episode's own process must not write into the table of all
+            self._map.madvise(mmap.MADV_DONTFORK)
         self._free = [slot for slot in reversed(range(SLOTS)) if self._at(slot) == _FREE]
 
     def mark(self, episode: str, number: int, kill_at_ns: int) -> int | None:

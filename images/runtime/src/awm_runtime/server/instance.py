@@ -5,7 +5,6 @@ The keeper starts it as `python -m awm_runtime.server.instance CONFIG DESCRIPTOR
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import logging
 import os
@@ -51,7 +50,6 @@ logger = logging.getLogger("awm.instance")
 START = "(start)"
 """Stands for the episode in the in-flight table while the database is built and the code loaded."""
 _SWEEP_S = 2.0
-_PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> int:
@@ -60,7 +58,7 @@ def main(arguments: list[str]) -> int:
     descriptors = configuration.Descriptors.parse(arguments[1])
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    _die_with_parent()
+    processes.die_with(os.getppid())
     try:
         limits = settings.Settings.from_environment(os.environ)
         bundle = reading.read(Path(config.bundle))
@@ -110,7 +108,7 @@ class Instance:
         async with asyncio.TaskGroup() as group:
             for server, descriptor in servers:
                 group.create_task(server.serve(sockets=[socket.socket(fileno=descriptor)]))
-            upkeep = group.create_task(self._sweep())
+            upkeep = group.create_task(self._sweep(scenario))
             loaded = group.create_task(self._load(scenario, stop))
             await stop.wait()
             upkeep.cancel()
@@ -217,13 +215,16 @@ class Instance:
     def _runner(self, app: asgi.StartedApp, watcher: deadlines.Deadlines) -> runners.Runner:
         if self._bundle.scenario.isolation == "shared":
             return runners.InlineRunner(app, watcher)
-        wait_s = self._limits.call_deadline_s + self._limits.call_grace_s
+        # Within the grace: at its end the keeper kills the whole instance.
+        wait_s = self._limits.call_deadline_s + self._limits.call_grace_s / 2
         return processes.ForkingRunner(app, confine=partial(_confine_child, self._config), wait_s=wait_s)
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, scenario: scenarios.LoadingScenario) -> None:
         while True:
             await asyncio.sleep(_SWEEP_S)
             self._store.sweep()
+            if scenario.is_loaded:
+                await (await scenario.get()).runner.tidy()
 
 
 class _Server(uvicorn.Server):
@@ -275,15 +276,6 @@ def _confine_child(config: configuration.InstanceConfig, episode: episodes.Episo
             read=(*confinement.runtime_read_paths(), Path(config.bundle)), write=(episode.folder,), processes=False
         )
     )
-
-
-def _die_with_parent() -> None:
-    """Asks the kernel to kill this process when the keeper dies, so that none is left behind."""
-    if sys.platform == "linux":
-        parent = os.getppid()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
 
 
 def _report(descriptor: int, document: dict[str, object]) -> None:

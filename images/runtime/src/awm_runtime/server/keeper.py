@@ -33,8 +33,10 @@ TICK_S = 0.1
 _BACKLOG = 2048
 _FIRST_BACKOFF_S = 0.05
 _LONGEST_BACKOFF_S = 10.0
-_STEADY_S = 30.0
-"""An instance that ran so long starts with a short back-off again."""
+_MOST_DESCRIPTORS = 1 << 18
+_LOG = 2
+"""The keeper's standard error. What scenario code prints goes there too: standard output is for whoever asked where
+the instance answers, and nobody reads on."""
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "HOME")
 
 
@@ -119,30 +121,34 @@ class Keeper:
         self._environment = _scrubbed(environment)
         self._in_flight = inflight.InFlightTable(self._config.in_flight)
         self._left: frozenset[inflight.Entry] = frozenset()
+        self._overdue: frozenset[inflight.Entry] = frozenset()
         self._stopping = False
         self._wake_read, self._wake_write = os.pipe()
 
     def run(self, on_ready: Callable[[Address], None]) -> None:
         """Serves until SIGTERM or SIGINT; `on_ready` is called once, when the first calls are answered.
 
+        An instance that was ready once holds episodes, so it is brought back for as long as that takes.
+
         Raises:
             StartFailed: The scenario's code does not load, or exits or hangs while it is loaded.
         """
-        backoff_s = _FIRST_BACKOFF_S
         with self._signals():
+            if not self._run_once(on_ready) and not self._is_stopping():
+                raise StartFailed("the instance ended before it was ready; its log is above")
+            backoff_s = _FIRST_BACKOFF_S
             while not self._is_stopping():
-                started = time.monotonic()
-                was_ready = self._run_once(on_ready)
-                if self._is_stopping():
-                    return
-                if not was_ready:
-                    raise StartFailed("the instance ended before it was ready; its log is above")
-                on_ready = _nothing
-                if time.monotonic() - started > _STEADY_S:
-                    backoff_s = _FIRST_BACKOFF_S
                 logger.warning("the instance ended; it comes back with its episodes in %.2f s", backoff_s)
                 self._wait(backoff_s)
-                backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+                backoff_s = _FIRST_BACKOFF_S if self._come_back() else min(2 * backoff_s, _LONGEST_BACKOFF_S)
+
+    def _come_back(self) -> bool:
+        """One further life of the instance. Returns whether it became ready."""
+        try:
+            return self._run_once(_nothing)
+        except StartFailed as exc:  # it loaded before: a full disk or a busy machine may pass
+            logger.error("the instance did not come back: %s\n%s", exc, exc.detail)
+            return False
 
     def close(self) -> None:
         """Gives up the sockets and the state folder."""
@@ -166,6 +172,8 @@ class Keeper:
         finally:
             os.close(report_read)
             _end(instance, self._limits.shutdown_s)
+            with contextlib.suppress(ProcessLookupError):  # processes of its episodes that hang in their code
+                os.killpg(instance.pid, signal.SIGKILL)
             _end(judge, 1.0)
 
     def _start(self, judge: socket.socket, report: int) -> "subprocess.Popen[bytes]":
@@ -176,6 +184,7 @@ class Keeper:
             [sys.executable, "-m", "awm_runtime.server.instance", self._config.text(), descriptors.text()],
             env=self._environment,
             stdin=subprocess.DEVNULL,
+            stdout=_LOG,
             pass_fds=(descriptors.agent, descriptors.control, descriptors.judge, descriptors.report),
             cwd=self._state,
             start_new_session=True,  # Ctrl-C reaches the keeper alone, which ends the instance in order
@@ -212,9 +221,11 @@ class Keeper:
 
     def _kill_if_stuck(self, instance: "subprocess.Popen[bytes]", *, ready: bool) -> None:
         now = time.monotonic_ns()
-        for entry in self._in_flight.entries():
-            if entry.kill_at_ns >= now or entry in self._left:
-                continue
+        overdue = frozenset(entry for entry in self._in_flight.entries() if entry.kill_at_ns < now) - self._left
+        # Seen twice: an entry that is just being written may look like anything, once.
+        stuck = overdue & self._overdue
+        self._overdue = overdue
+        for entry in stuck:
             instance.kill()
             instance.wait()
             if not ready:
@@ -325,10 +336,11 @@ def _lock(state: Path) -> int:
 
 
 def _raise_descriptor_limit() -> None:
-    """An episode takes a few descriptors: use as many as the system allows."""
+    """An episode takes a few descriptors: use as many as the system allows, but so many that all can be closed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,6 +6,7 @@ JSON and bytes, never unpickled. A child that dies takes its module's state alon
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import logging
 import os
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 _FRAME = struct.Struct("<II")
 _LARGEST = 64 * 1024 * 1024
+_PR_SET_PDEATHSIG = 1
 
 
 class ChildFailed(Exception):
@@ -36,6 +38,7 @@ class ChildFailed(Exception):
 
 @dataclass(slots=True)
 class _Child:
+    episode: episodes.Episode
     pid: int
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -44,10 +47,13 @@ class _Child:
 class ForkingRunner:
     """Runs each episode's calls in a process forked for it.
 
+    A fork of an episode has its database, and the module's state from before any call.
+
     Args:
         app: The loaded app.
         confine: Called in each child with its episode, before any of its calls.
-        wait_s: How long an answer is waited for; then the child is killed.
+        wait_s: How long an answer is waited for; then the child is killed. Longer than a call's deadline, which the
+            child keeps by itself where it can.
     """
 
     def __init__(self, app: asgi.StartedApp, *, confine: Callable[[episodes.Episode], None], wait_s: float) -> None:
@@ -64,55 +70,77 @@ class ForkingRunner:
             async with asyncio.timeout(self._wait_s):
                 child.writer.write(_frame(_question(call, request), request.body))
                 await child.writer.drain()
-                header, body = await _read_frame(child.reader)
+                return _reply(*await _read_frame(child.reader))
         except TimeoutError as exc:
             await self.leave(episode)
             raise problems.ProblemError(
-                problems.Code.TIMEOUT, "the call ran past its deadline and was stopped"
+                problems.Code.EPISODE_INTERRUPTED,
+                "the call ran past its deadline and the episode's process was killed; reset the episode",
             ) from exc
-        except (OSError, EOFError, ValueError) as exc:
+        except (OSError, EOFError, ValueError, TypeError, KeyError) as exc:  # it is gone, or what it says is nonsense
             await self.leave(episode)
             raise problems.ProblemError(
                 problems.Code.EPISODE_INTERRUPTED,
                 "the episode's process ended in the middle of the call; reset the episode",
             ) from exc
-        if header.get("overdue"):
-            raise problems.ProblemError(problems.Code.TIMEOUT, "the call ran past its deadline and was stopped")
-        failure = ChildFailed(header["failure"]) if header.get("failure") else None
-        return asgi.AppReply(int(header["status"]), body, failure)
+        except asyncio.CancelledError:  # its answer would be taken for the next call's
+            await self.leave(episode)
+            raise
 
     async def leave(self, episode: episodes.Episode) -> None:
         child = self._children.pop(episode.id, None)
         if child is None:
             return
         child.writer.close()
-        with contextlib.suppress(ProcessLookupError):
+        # A kernel whose Landlock cannot hold signals to the own children lets us send none: there the child ends when
+        # it sees the closed socket, and the keeper ends all of us where it never looks.
+        with contextlib.suppress(PermissionError):
             os.kill(child.pid, signal.SIGKILL)
         await asyncio.to_thread(os.waitpid, child.pid, 0)
+
+    async def tidy(self) -> None:
+        for child in list(self._children.values()):
+            if child.episode.meta.state != "open" and not child.episode.lock.locked():
+                await self.leave(child.episode)
 
     async def _fork(self, episode: episodes.Episode) -> _Child:
         ours, theirs = socket.socketpair()
         sys.stdout.flush()
         sys.stderr.flush()
+        parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _be_child(theirs, episode, self._app, self._confine)
+            _be_child(theirs, episode, self._app, self._confine, parent=parent)
         theirs.close()
         reader, writer = await asyncio.open_connection(sock=ours, limit=_LARGEST)
-        child = self._children[episode.id] = _Child(pid, reader, writer)
+        child = self._children[episode.id] = _Child(episode, pid, reader, writer)
         return child
 
 
+def die_with(parent: int) -> None:
+    """Asks the kernel to kill this process when its parent dies, so that none is left behind."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(1)
+
+
 def _be_child(
-    peer: socket.socket, episode: episodes.Episode, app: asgi.StartedApp, confine: Callable[[Any], None]
+    peer: socket.socket,
+    episode: episodes.Episode,
+    app: asgi.StartedApp,
+    confine: Callable[[episodes.Episode], None],
+    *,
+    parent: int,
 ) -> NoReturn:
     """The whole life of an episode's process; never returns into the server that it was forked from."""
     status = 1
     try:
+        die_with(parent)
         gc.freeze()
         keep = peer.fileno()
         os.closerange(3, keep)
-        os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 65536 else 65536)
+        os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
@@ -161,6 +189,19 @@ def _question(call: context.CallContext, request: tools.AppRequest) -> dict[str,
         "query": request.query_string.decode("latin-1"),
         "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in request.headers],
     }
+
+
+def _reply(header: dict[str, Any], body: bytes) -> asgi.AppReply:
+    """What a child answered, which is not to be trusted to be of any form.
+
+    Raises:
+        ProblemError: `timeout`.
+        ValueError, TypeError, KeyError: it is no answer.
+    """
+    if header.get("overdue"):
+        raise problems.ProblemError(problems.Code.TIMEOUT, "the call ran past its deadline and was stopped")
+    failure = ChildFailed(header["failure"]) if header.get("failure") else None
+    return asgi.AppReply(int(header["status"]), body, failure)
 
 
 def _request_of(question: dict[str, Any], body: bytes) -> tools.AppRequest:

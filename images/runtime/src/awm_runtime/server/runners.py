@@ -25,7 +25,11 @@ class Runner(Protocol):
         ...
 
     async def leave(self, episode: episodes.Episode) -> None:
-        """Lets go of what is held for an episode, which is about to be reset, closed or forked."""
+        """Lets go of what is held for an episode, which is about to be reset or closed."""
+        ...
+
+    async def tidy(self) -> None:
+        """Lets go of what is held for episodes that have ended by themselves."""
         ...
 
 
@@ -44,6 +48,9 @@ class InlineRunner:
 
     async def leave(self, episode: episodes.Episode) -> None:
         episode.connections.close()
+
+    async def tidy(self) -> None:
+        """Nothing: the store closes the connections of what it ends."""
 
 
 async def run_in_app(
