@@ -52,6 +52,15 @@ def missing() -> Callable[[str, str], NoReturn]:
 
 
 @pytest.fixture(scope="session")
+def sample(missing: Callable[[str, str], NoReturn]) -> Path:
+    """AWM files of real scenarios: a folder beside the checkout, or the one that AWM_SAMPLE names."""
+    folder = Path(os.environ.get("AWM_SAMPLE") or ROOT.parent / "shared" / "awm-sample")
+    if not folder.is_dir():
+        missing("sample", "no AWM sample beside the checkout, and AWM_SAMPLE names none")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def cache_folder() -> Path:
     """Where environments, foreign clients and suites are installed, once for all checkouts of a user."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "awm-fleet"

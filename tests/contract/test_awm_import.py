@@ -1,7 +1,6 @@
 """Imports through real processes: the probe loads the code, the judge runs the verifiers."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -159,14 +158,6 @@ def test_check_names_what_does_not_fit(tmp_path: Path) -> None:
         "tasks.jsonl: task 0: oracle: call 1",
         "tools.json: the code serves other t",
     ]
-
-
-@pytest.fixture(scope="module")
-def sample() -> Path:
-    folder = Path(os.environ.get("AWM_SAMPLE") or ROOT.parent / "shared" / "awm-sample")
-    if not folder.is_dir():
-        pytest.skip("no AWM sample beside the checkout, and AWM_SAMPLE names none")
-    return folder
 
 
 @pytest.fixture(scope="module")

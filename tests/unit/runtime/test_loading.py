@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -22,8 +21,6 @@ from awm_runtime.server import asgi, engines, loading, storage, tools
 pytestmark = pytest.mark.usefixtures("as_an_instance")
 
 CLOCK = datetime(2026, 1, 15, 9, tzinfo=UTC)
-ROOT = Path(__file__).resolve().parents[3]
-SAMPLE = Path(os.environ.get("AWM_SAMPLE") or ROOT.parent / "shared" / "awm-sample")
 
 Load = Callable[[str], loading.LoadedScenario]
 
@@ -308,11 +305,10 @@ def test_deprecated_ways_of_code_do_not_fail_it(load: Load) -> None:
         ("Samsara (Fleet & Asset Maintenance Management)", 23),
     ],
 )
-def test_every_tool_of_the_sample_is_listed_with_a_valid_schema(load: Load, scenario: str, count: int) -> None:
-    envs = SAMPLE / "gen_envs.jsonl"
-    if not envs.exists():
-        pytest.skip("the AWM sample is not beside the checkout; AWM_SAMPLE names its folder")
-    rows = [json.loads(line) for line in envs.read_text().splitlines()]
+def test_every_tool_of_the_sample_is_listed_with_a_valid_schema(
+    load: Load, sample: Path, scenario: str, count: int
+) -> None:
+    rows = [json.loads(line) for line in (sample / "gen_envs.jsonl").read_text().splitlines()]
     source = next(row["full_code"] for row in rows if row["scenario"] == scenario)
     toolset = load(source).toolset
     assert len(toolset.served) == count == source.count("operation_id=")
