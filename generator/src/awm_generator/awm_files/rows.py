@@ -179,15 +179,30 @@ def load(folder: Path, *, required: Sequence[str] = REQUIRED) -> dict[str, Origi
             raise errors.BundleError(f"{folder / file}: missing; this needs {' and '.join(required)}")
     joined: dict[str, Originals] = {}
     for file in (*REQUIRED, *(file for file in KINDS if file not in REQUIRED)):
-        for row in _rows(folder / file, KINDS[file]):
+        for row in read(folder / file, KINDS[file]):
             originals = _of(joined, row)
             if file in originals.single:
                 originals.repeated.append(file)
             originals.single[file] = row
     for file in VERIFIERS:
-        for verifier in _rows(folder / file, VerifierRow):
+        for verifier in read(folder / file, VerifierRow):
             _of(joined, verifier).verifiers.append(verifier)
     return joined
+
+
+def read(path: Path, kind: type[_Row]) -> Iterator[_Row]:
+    """The rows of one file; none where there is no file.
+
+    Raises:
+        BundleError: a line is broken; the message names file and line.
+    """
+    if not path.exists():
+        return
+    # Bytes, not text: only a line feed ends a line of JSON Lines.
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield _row(line.strip(), kind, f"{path}:{number}")
 
 
 def joins(title: str, name: str) -> bool:
@@ -198,16 +213,6 @@ def joins(title: str, name: str) -> bool:
 def _of(joined: dict[str, Originals], row: Row) -> Originals:
     name = names.normalise(row.scenario)
     return joined.setdefault(name, Originals(name))
-
-
-def _rows(path: Path, kind: type[_Row]) -> Iterator[_Row]:
-    if not path.exists():
-        return
-    # Bytes, not text: only a line feed ends a line of JSON Lines.
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield _row(line.strip(), kind, f"{path}:{number}")
 
 
 def _row(line: bytes, kind: type[_Row], place: str) -> _Row:
