@@ -312,10 +312,11 @@ def test_stopping_the_keeper_leaves_no_process(tmp_path: Path) -> None:
     instances.wait_for(lambda: not [pid for pid in pids if psutil.pid_exists(pid)])
 
 
-def test_a_killed_instance_leaves_no_process(instance: instances.Running) -> None:
+def test_a_killed_instance_leaves_no_process_and_says_that_its_state_is_gone(instance: instances.Running) -> None:
     episode = instance.open()
     instance.call(episode, "put", item="a")
     pid = pid_of(instance, episode)
     instance.process("awm_runtime.server.instance").kill()
     assert json.loads(instances.wait_for(lambda: instance.call(episode, "look")).text)["basket"] == []
+    assert instance.control.get(episode.id).interrupted == 1
     instances.wait_for(lambda: not psutil.pid_exists(pid))

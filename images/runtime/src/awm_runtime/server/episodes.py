@@ -84,6 +84,8 @@ class Episode:
     def state_hash(self) -> str:
         """The hash of the committed state; computed once per state of the call count. The lock is held."""
         if self.hashed is None or self.hashed[0] != self.tally.calls:
+            self.connections.settle()
+            storage.settle(self.database)
             self.hashed = (self.tally.calls, database.state_hash(self.database))
         return self.hashed[1]
 
@@ -142,26 +144,32 @@ class EpisodeStore:
         self._episodes: dict[str, Episode] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
-    def recover(self, left_in_flight: list[inflight.Entry]) -> None:
-        """Finds the episodes of an earlier process; calls that it left in flight mark theirs as interrupted."""
-        for folder in sorted(self._folder.iterdir()):
-            meta_path = folder / "meta.json"
-            if not meta_path.exists():  # killed while it was opened: never acknowledged
-                shutil.rmtree(folder)
-                continue
-            meta = EpisodeMeta.model_validate_json(meta_path.read_bytes())
-            _remove_other_attempts(folder, meta.attempt)
-            episode = self._adopt(meta, folder)
-            episode.tally = traces.tally(episode.trace)
+    def recover(self, left_in_flight: list[inflight.Entry], *, memory_lost: bool = False) -> None:
+        """Finds the episodes of an earlier process; calls that it left in flight mark theirs as interrupted.
+
+        Args:
+            left_in_flight: The calls that were running when it ended.
+            memory_lost: Whether episodes had state in memory, so that each that was called is interrupted.
+        """
+        for folder in sorted(path for path in self._folder.iterdir() if path.is_dir()):
+            try:
+                self._recover(folder)
+            except (OSError, ValueError, KeyError, TypeError):
+                logger.exception("%s holds no episode that can be read: it is lost", folder.name)
+                self._episodes.pop(folder.name, None)
+                _remove(folder)
         for entry in left_in_flight:
             interrupted = self._episodes.get(entry.episode)
             if interrupted is None or interrupted.tally.calls >= entry.number:
                 continue
+            self.interrupt(interrupted, entry.number)  # first, because what the log says is not looked at twice
             record = _interruption(entry.number, self._now())
             with contextlib.suppress(OSError):  # a full disk: the meta says it too
                 traces.append(interrupted.trace, record.line())
             interrupted.tally.add(record.n, record.blame, record.code)
-            self.interrupt(interrupted, entry.number)
+        for episode in self:
+            if memory_lost and episode.meta.state == "open" and episode.tally.calls:
+                self.interrupt(episode, episode.tally.calls)
 
     def open(
         self, spec: contract.EpisodeSpec, *, ttl_s: float, retain_s: float, id: contract.EpisodeId | None = None
@@ -270,7 +278,7 @@ class EpisodeStore:
         """Removes an episode and its files."""
         episode.connections.close()
         self._episodes.pop(episode.id, None)
-        shutil.rmtree(episode.folder, ignore_errors=True)
+        _remove(episode.folder)
 
     def sweep(self) -> None:
         """Expires episodes whose lease or idle time ran out and forgets the ones whose retention did."""
@@ -333,6 +341,18 @@ class EpisodeStore:
             episode.tally = traces.tally(episode.trace)
         return episode
 
+    def _recover(self, folder: Path) -> None:
+        meta_path = folder / "meta.json"
+        if not meta_path.exists():  # killed while it was opened or forgotten: of no use to anyone
+            _remove(folder)
+            return
+        meta = EpisodeMeta.model_validate_json(meta_path.read_bytes())
+        if meta.id != folder.name or not database_of(folder, meta.attempt).exists():
+            raise ValueError("its database is missing, or its meta is another episode's")
+        _remove_other_attempts(folder, meta.attempt)
+        episode = self._adopt(meta, folder)
+        episode.tally = traces.tally(episode.trace)
+
     def _adopt(self, meta: EpisodeMeta, folder: Path) -> Episode:
         connections = self._connections(database_of(folder, meta.attempt))
         trace = trace_of(folder, meta.attempt)
@@ -379,5 +399,13 @@ def _seed_of(spec: contract.EpisodeSpec, source: Episode | None) -> int:
 def _remove_other_attempts(folder: Path, attempt: int) -> None:
     """Removes what an earlier attempt, or a reset that was cut off, left behind."""
     for path in folder.iterdir():
-        if path.name != "meta.json" and path.name.split(".")[0] != str(attempt):
+        if path.is_dir():  # scenario code's: nothing of ours
+            shutil.rmtree(path)
+        elif path.name != "meta.json" and path.name.split(".")[0] != str(attempt):
             path.unlink()
+
+
+def _remove(folder: Path) -> None:
+    """Removes an episode's folder; one that is cut off in this is not taken for an episode afterwards."""
+    (folder / "meta.json").unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -62,12 +62,11 @@ class InFlightTable:
         """The calls in flight, or, after a crash, the ones that were."""
         return [self._read(slot) for slot in range(SLOTS) if self._at(slot) != _FREE]
 
-    def take_back(self) -> list[Entry]:
-        """The calls that an earlier process left in flight; their slots are free afterwards."""
-        left = self.entries()
-        self._map[:] = bytes(len(self._map))
-        self._free = list(reversed(range(SLOTS)))
-        return left
+    def take_back(self, left: list[Entry]) -> None:
+        """Frees the slots of calls that an earlier process left in flight."""
+        for slot in range(SLOTS):
+            if self._at(slot) != _FREE and self._read(slot) in left:
+                self.clear(slot)
 
     def close(self) -> None:
         """Unmaps the table."""

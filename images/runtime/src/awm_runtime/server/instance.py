@@ -32,6 +32,7 @@ from awm_runtime.server import (
     deadlines,
     engines,
     episodes,
+    exits,
     hosts,
     inflight,
     inline,
@@ -86,10 +87,11 @@ class Instance:
         self._descriptors = descriptors
         self._limits = limits
         self._in_flight = inflight.InFlightTable(config.in_flight)
-        left = self._in_flight.take_back()
+        left = self._in_flight.entries()
         self._starting = self._in_flight.mark(START, 0, time.monotonic_ns() + int(limits.load_deadline_s * 1e9))
         self._store = episodes.EpisodeStore(config.episodes, self._world(), limits)
-        self._store.recover(left)
+        self._store.recover(left, memory_lost=bundle.scenario.isolation == "process")
+        self._in_flight.take_back(left)  # not before their episodes say so: this process may be killed as well
         self._meter = metrics.Metrics(lambda: sum(each.meta.state == "open" for each in self._store))
         self._code: loading.LoadedScenario | None = None
         self._failure: errors.EnvironmentCodeError | None = None
@@ -175,6 +177,7 @@ class Instance:
     async def _load(self, scenario: scenarios.LoadingScenario, stop: asyncio.Event) -> None:
         """Loads the scenario's code beside the serving of what its bundle already tells."""
         watcher = deadlines.Deadlines()
+        exits.install(asyncio.get_running_loop())
         engines.install()
         inline.install()
         try:

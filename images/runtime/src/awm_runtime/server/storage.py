@@ -5,6 +5,8 @@ leaves either no journal or one that SQLite rolls back (docs/adr/0003). So betwe
 snapshot.
 """
 
+import contextlib
+import contextlib
 import shutil
 import sqlite3
 from pathlib import Path
@@ -62,6 +64,12 @@ def copy(source: Path, target: Path) -> None:
     unfinished.replace(target)
 
 
+def settle(path: Path) -> None:
+    """Rolls back what a killed process left half written, which a reader without the right to write cannot."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+
 def remove(path: Path) -> None:
     """Removes a database and its journals, where they are."""
     for suffix in ("", "-journal", "-wal", "-shm", ".part"):
@@ -101,6 +109,12 @@ class EpisodeConnections:
     def open_raw(self, **options: Any) -> sqlite3.Connection:
         """A connection of its own for code that calls `sqlite3.connect` by hand."""
         return self._connect(**options)
+
+    def settle(self) -> None:
+        """Rolls back what a killed process had begun to write, so that read-only connections can be opened."""
+        if self._kept is None:
+            with contextlib.closing(sqlite3.connect(self.path)) as connection:
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
     def snapshot(self, target: Path) -> None:
         """Copies the committed state to `target`, a single file in DELETE mode. The caller holds the episode's lock."""

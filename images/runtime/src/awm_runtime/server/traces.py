@@ -1,5 +1,6 @@
 """The call log of an episode: JSON Lines, one per call, written before the call is answered."""
 
+import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +78,10 @@ def append(path: Path, line: bytes) -> None:
     """Adds a line; once this returns, a killed process does not lose it."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        os.write(descriptor, line)
+        written = os.write(descriptor, line)
+        if written < len(line):  # the disk is full: half a line would spoil the next one
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(descriptor)
 
@@ -90,7 +94,8 @@ def tally(path: Path) -> Tally:
     whole = path.read_bytes()
     complete = whole[: whole.rfind(b"\n") + 1]
     if len(complete) < len(whole):
-        os.truncate(path, len(complete))
+        with path.open("r+b") as log:  # a confined process may not truncate by name
+            log.truncate(len(complete))
     for line in complete.splitlines():
         row = orjson.loads(line)
         total.add(row["n"], row["class"], row["code"])
