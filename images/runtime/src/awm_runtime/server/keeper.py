@@ -181,7 +181,8 @@ class Keeper:
             agent=self._agent.fileno(), control=self._control.fileno(), judge=judge.fileno(), report=report
         )
         return subprocess.Popen(
-            [sys.executable, "-m", "awm_runtime.server.instance", self._config.text(), descriptors.text()],
+            # -P: scenario code may write to the working directory, so nothing is imported from there.
+            [sys.executable, "-P", "-m", "awm_runtime.server.instance", self._config.text(), descriptors.text()],
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=_LOG,
