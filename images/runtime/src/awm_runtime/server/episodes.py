@@ -85,7 +85,6 @@ class Episode:
         """The hash of the committed state; computed once per state of the call count. The lock is held."""
         if self.hashed is None or self.hashed[0] != self.tally.calls:
             self.connections.settle()
-            storage.settle(self.database)
             self.hashed = (self.tally.calls, database.state_hash(self.database))
         return self.hashed[1]
 

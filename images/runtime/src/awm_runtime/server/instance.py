@@ -33,7 +33,6 @@ from awm_runtime.server import (
     engines,
     episodes,
     exits,
-    exits,
     hosts,
     inflight,
     inline,
@@ -178,7 +177,6 @@ class Instance:
     async def _load(self, scenario: scenarios.LoadingScenario, stop: asyncio.Event) -> None:
         """Loads the scenario's code beside the serving of what its bundle already tells."""
         watcher = deadlines.Deadlines()
-        exits.install(asyncio.get_running_loop())
         exits.install(asyncio.get_running_loop())
         engines.install()
         inline.install()

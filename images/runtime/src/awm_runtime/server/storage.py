@@ -6,7 +6,6 @@ snapshot.
 """
 
 import contextlib
-import contextlib
 import shutil
 import sqlite3
 from pathlib import Path
@@ -62,18 +61,6 @@ def copy(source: Path, target: Path) -> None:
     unfinished = target.with_name(target.name + ".part")
     shutil.copyfile(source, unfinished)
     unfinished.replace(target)
-
-
-def settle(path: Path) -> None:
-    """Rolls back what a killed process left half written, which a reader without the right to write cannot."""
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-
-
-def remove(path: Path) -> None:
-    """Removes a database and its journals, where they are."""
-    for suffix in ("", "-journal", "-wal", "-shm", ".part"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 class EpisodeConnections:
