@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = {
-    "unit": "no network and no process of ours",
+    "unit": "one part at a time, no network",
     "contract": "what others rely on: protocols, formats, routes",
     "e2e": "real processes",
     "bench": "measurements; run by `make bench` only",
@@ -30,6 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{kind}: {meaning}")
     name, _, value = RUN_LABEL.partition("=")
     os.environ[name] = value
+    for each in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # of the `make test` that runs this, not of a make that a test runs
+        os.environ.pop(each, None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
