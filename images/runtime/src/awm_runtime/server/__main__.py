@@ -2,13 +2,12 @@
 
 import argparse
 import json
-import logging
 import os
 import sys
 from pathlib import Path
 
 from awm_runtime import errors
-from awm_runtime.server import keeper
+from awm_runtime.server import keeper, logs
 
 TOKEN_VARIABLE = "AWM_CONTROL_TOKEN"  # noqa: S105 - its name
 
@@ -23,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--control-port", type=int, default=8002, help="control plane; 0: any")
     parser.add_argument("--allow-host", action="append", default=[], help="a Host name to answer; * for all")
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.to_standard_error(watched=False)
     options = keeper.Options(
         bundle=given.bundle,
         state=given.state,

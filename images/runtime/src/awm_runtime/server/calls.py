@@ -12,7 +12,18 @@ from typing import Any
 from awm_runtime.bundle import model
 from awm_runtime.contract import problems
 from awm_runtime.determinism import context
-from awm_runtime.server import episodes, inflight, metrics, outcomes, scenarios, settings, tool_host, tools, traces
+from awm_runtime.server import (
+    episodes,
+    inflight,
+    logs,
+    metrics,
+    outcomes,
+    scenarios,
+    settings,
+    tool_host,
+    tools,
+    traces,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -150,6 +161,9 @@ class Calls(tool_host.ToolHost):
         episode.used_at = time.monotonic()
         episode.tally.add(number, outcome.blame, outcome.code)
         self._meter.call(outcome, elapsed)
+        if logs.activity.isEnabledFor(logging.INFO):
+            said = outcome.code or "ok"
+            logs.activity.info("call %s %s %.0f ms %s", logs.shown(tool), said, elapsed * 1000, episode.id)
         try:
             traces.append(episode.trace, record.line())
         except OSError as exc:

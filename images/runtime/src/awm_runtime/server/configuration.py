@@ -18,6 +18,7 @@ class InstanceConfig:
         agent_url: Where agents reach it, without a path.
         host_names: The Host names that it answers; `*` for all.
         token_hash: SHA-256 (hex) of the control plane's token; None: none is asked for.
+        watched: Whether a person reads the log.
     """
 
     bundle: str
@@ -25,6 +26,7 @@ class InstanceConfig:
     agent_url: str
     host_names: tuple[str, ...] = hosts.LOOPBACK
     token_hash: str | None = None
+    watched: bool = False
 
     @property
     def state_folder(self) -> Path:

@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import logging
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from awm_runtime.bundle import database, digest, model
 from awm_runtime.contract import episodes as contract
 from awm_runtime.contract import problems, verdicts
-from awm_runtime.server import episodes, hosts, judging, metrics, scenarios, storage
+from awm_runtime.server import episodes, hosts, judging, logs, metrics, scenarios, storage
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ class Control:
                         await asyncio.sleep(0)
             except problems.ProblemError as exc:
                 rejected.append(contract.Rejection(index=index, error=exc.problem))
+        _log_opened(opened)
         return contract.OpenResponse(episodes=opened, rejected=rejected)
 
     async def _open_one(self, spec: contract.EpisodeSpec, wanted: contract.OpenRequest) -> episodes.Episode:
@@ -108,6 +109,7 @@ class Control:
                 await (await self.scenario.get()).runner.leave(episode)
             self.store.reset(episode, seed=seed)
             self.meter.episode_reset()
+            logs.activity.info("reset %s", id)
             return self.view(episode)
 
     async def close(self, id: str) -> None:
@@ -120,11 +122,13 @@ class Control:
             if self.scenario.is_loaded:
                 await (await self.scenario.get()).runner.leave(episode)
             self.store.close(episode)
+            logs.activity.info("closed %s", id)
 
     async def verify(self, id: str, wanted: verdicts.VerifyRequest) -> verdicts.Verdict:
         """Judges an episode, open or closed."""
         verdict = await self.judge.verify(self.store.get(id), wanted)
         self.meter.verdict(verdict.outcome)
+        logs.activity.info("verdict %s, reward %s %s", verdict.outcome, verdict.reward, id)
         return verdict
 
     async def snapshot(self, id: str, which: Literal["initial", "current"]) -> Path:
@@ -145,6 +149,14 @@ class Control:
             return await asyncio.to_thread(database.changes, self.store.world.seed, final)
         finally:
             _discard(final)
+
+
+def _log_opened(opened: Sequence[contract.EpisodeView]) -> None:
+    """One line, however many."""
+    if opened:
+        tasks = ", ".join(sorted({each.task for each in opened if each.task is not None}))
+        number = f"{len(opened)} episodes, the first is " if len(opened) > 1 else ""
+        logs.activity.info("opened %s%s %s", number, opened[0].id, logs.shown(tasks))
 
 
 def create(control: Control, *, token_hash: str | None, guard: hosts.HostGuard, request_bytes: int) -> ASGIApp:

@@ -38,6 +38,7 @@ from awm_runtime.server import (
     inline,
     judging,
     loading,
+    logs,
     metrics,
     processes,
     runners,
@@ -57,7 +58,7 @@ def main(arguments: list[str]) -> int:
     """Serves until SIGTERM; returns the exit status."""
     config = configuration.InstanceConfig.parse(arguments[0])
     descriptors = configuration.Descriptors.parse(arguments[1])
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.to_standard_error(watched=config.watched)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     processes.die_with(os.getppid())
     try:

@@ -65,6 +65,7 @@ class Options:
         control_port: The control plane's port; 0: any.
         token: The control plane's token; must be given where `host` is not loopback.
         host_names: Host names that are answered beside the loopback ones; `*` for all.
+        watched: Whether a person reads the log: then each call and each episode has a line.
     """
 
     bundle: Path
@@ -74,6 +75,7 @@ class Options:
     control_port: int = 8002
     token: str | None = None
     host_names: tuple[str, ...] = ()
+    watched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ class Keeper:
             agent_url=self.address.agent_url,
             host_names=(*hosts.LOOPBACK, options.host, *options.host_names),
             token_hash=hashlib.sha256(options.token.encode()).hexdigest() if options.token else None,
+            watched=options.watched,
         )
         self._environment = _scrubbed(environment)
         self._in_flight = inflight.InFlightTable(self._config.in_flight)
@@ -163,7 +166,7 @@ class Keeper:
         self._left = frozenset(self._in_flight.entries())  # a killed instance's; the next one takes them back
         report_read, report_write = os.pipe()
         os.set_blocking(report_read, False)
-        judge, judge_socket = sandbox.spawn()
+        judge, judge_socket = sandbox.spawn(within=self._state)
         with judge_socket:
             instance = self._start(judge_socket, report_write)
         os.close(report_write)
