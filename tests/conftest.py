@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{kind}: {meaning}")
     name, _, value = RUN_LABEL.partition("=")
     os.environ[name] = value
-    for each in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # of the `make test` that runs this, not of a make that a test runs
+    for each in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # `make test` runs this, and tests run make
         os.environ.pop(each, None)
 
 
