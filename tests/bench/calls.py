@@ -5,6 +5,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ def measure(world: worlds.World, state: Path, effort: Effort) -> Iterator[report
             instance.call(episode, world.listing)
         for _ in range(effort.rounds):
             for part, seen in bare.items():
-                seen.append(_without_http(part, world, effort.seconds))
+                seen.append(_without_http(part, world, state, effort.seconds))
             for (era, clients), seen_loads in loads.items():
                 seen_loads.append(
                     load.run(instance, ids[:clients], world.listing, era=era, seconds=effort.seconds, scratch=state)
@@ -75,10 +76,11 @@ def _median(seen: list[dict[str, float]]) -> dict[str, float]:
     return {name: statistics.median(each[name] for each in seen) for name in seen[0]}
 
 
-def _without_http(part: str, world: worlds.World, seconds: int) -> dict[str, float]:
+def _without_http(part: str, world: worlds.World, folder: Path, seconds: int) -> dict[str, float]:
     """In a process of its own each time: what serves episodes is patched into it and must not be in the floor."""
     environment = {**os.environ, "PYTHONHASHSEED": "0", "TZ": "UTC", "PYTHONPATH": str(worlds.ROOT / "tests")}
-    command = [sys.executable, "-m", "bench.inprocess", part, str(world.bundle.root), world.listing, str(seconds)]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    command = [sys.executable, "-W", "ignore", "-m", "bench.inprocess", part, str(world.bundle.root), world.listing]
+    with tempfile.TemporaryDirectory(dir=folder) as state:  # on the same file system as the instance's episodes
+        done = subprocess.run([*command, state, str(seconds)], env=environment, stdout=subprocess.PIPE, check=True)
     figures: dict[str, float] = json.loads(done.stdout)
     return figures

@@ -1,4 +1,4 @@
-"""A call without HTTP, in a process of its own: `python -m bench.inprocess PART BUNDLE TOOL SECONDS`.
+"""A call without HTTP, in a process of its own: `python -m bench.inprocess PART BUNDLE TOOL STATE SECONDS`.
 
 - floor: the app as it is, as a generated server would run it: its own engine on a plain copy of the seed, the wall
   clock, FastAPI's thread pool for plain `def` handlers. What no environment server can be faster than by much.
@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import time
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -51,7 +50,7 @@ Call = Callable[[], Awaitable[None]]
 
 async def floor(bundle: model.Bundle, tool: str, state: Path, seconds: float) -> list[float]:
     """The bare app call."""
-    plain = shutil.copy(state / "seed.db", state / "plain.db")
+    plain = shutil.copyfile(state / "seed.db", state / "plain.db")
     os.environ["DATABASE_PATH"] = f"sqlite:///{plain}"
     module = types.ModuleType("environment")
     sys.modules[module.__name__] = module
@@ -105,7 +104,7 @@ async def _host(bundle: model.Bundle, state: Path) -> AsyncIterator[tuple[calls.
     engines.install()
     inline.install()
     foreign_keys = bundle.scenario.foreign_keys == "on"
-    scratch = Path(shutil.copy(state / "seed.db", state / "startup.db"))
+    scratch = shutil.copyfile(state / "seed.db", state / "startup.db")
     code = await asyncio.to_thread(
         loading.load, bundle.environment, scratch_database=scratch, clock=bundle.clock, foreign_keys=foreign_keys
     )
@@ -139,14 +138,12 @@ async def _timed(call: Call, seconds: float) -> list[float]:
     return taken
 
 
-def main(part: str, bundle_folder: str, tool: str, seconds: str) -> None:
-    """Measures one part."""
+def main(part: str, bundle_folder: str, tool: str, state_folder: str, seconds: str) -> None:
+    """Measures one part, with its databases in an empty folder."""
     bundle = reading.read(Path(bundle_folder))
-    with tempfile.TemporaryDirectory(prefix="inprocess-") as folder:
-        state = Path(folder)
-        seed = state / "seed.db"
-        database.build(bundle.schema_sql, bundle.seed_sql, bundle.clock, seed, bundle.scenario.foreign_keys)
-        taken = uvloop.run(PARTS[part](bundle, tool, state, float(seconds)))
+    state = Path(state_folder)
+    database.build(bundle.schema_sql, bundle.seed_sql, bundle.clock, state / "seed.db", bundle.scenario.foreign_keys)
+    taken = uvloop.run(PARTS[part](bundle, tool, state, float(seconds)))
     print(json.dumps({**report.percentiles(taken), "calls_per_s": len(taken) / sum(taken)}))
 
 

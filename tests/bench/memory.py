@@ -1,6 +1,5 @@
-"""What episodes take: memory of the processes (PSS) and the time to open many at once."""
+"""What episodes take: memory of the processes (PSS)."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +7,6 @@ from bench import report, serving, worlds
 
 _FIRST = (report.Limit("mb", "below", 120.0),)
 _EACH = (report.Limit("mb_each", "below", 0.6),)
-_BATCH = (report.Limit("seconds", "below", 3.0),)
 _ALL = (report.Limit("mb", "below", 800.0),)
 
 
@@ -24,11 +22,7 @@ def measure(world: worlds.World, state: Path, counts: tuple[int, ...]) -> Iterat
         yield report.Row(world.name, "memory: with its keeper and judge", {"mb": instance.pss_mb()})
         opened = 0
         for count in counts:
-            began = time.perf_counter()
             batch = instance.open(count=count - opened)
-            yield report.Row(
-                world.name, f"open {len(batch)} episodes at once", {"seconds": time.perf_counter() - began}, _BATCH
-            )
             opened = count
             _use(instance, world, batch)
             each = {"mb_each": (instance.pss_mb("instance") - first) / opened, "kb_database": _kb_database(state)}
