@@ -1,12 +1,11 @@
 """`awm bundle`: import, export, show and check bundles."""
 
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
-from rich import progress, text
+from rich import text
 
 from awm_fleet.cli import bundle_tables, output
 from awm_generator import checking
@@ -17,7 +16,6 @@ from awm_runtime.determinism import clock as clocks
 
 app = typer.Typer(name="bundle", no_args_is_help=True, help="Import, export, show and check bundles.")
 
-_Item = TypeVar("_Item")
 _FAILED, _PARTLY = 1, 3
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
@@ -45,7 +43,7 @@ def import_(
     wanted = [name.strip() for name in scenarios.split(",") if name.strip()]
     found = rows.load(folder)
     selected = importing.select(found, wanted)
-    done = list(_with_bar(importing.run(selected, out, clock=clock), len(selected), "Importing"))
+    done = list(output.tracked(importing.run(selected, out, clock=clock), len(selected), "Importing"))
     unmatched = sorted(name for name, originals in found.items() if not originals.exists)
     if as_json:
         output.document(bundle_tables.import_document(done, unmatched))
@@ -94,7 +92,7 @@ def check(
 ) -> None:
     """Check that bundles are whole: they read, match their digests, build, and have all that they name."""
     bundles = [path for given in paths for path in _bundles_in(given)]
-    checked = {path: _slips(path) for path in _with_bar(iter(bundles), len(bundles), "Checking")}
+    checked = {path: _slips(path) for path in output.tracked(iter(bundles), len(bundles), "Checking")}
     if as_json:
         output.document(
             {"bundles": [{"path": str(path), "ok": not slips, "problems": slips} for path, slips in checked.items()]}
@@ -127,8 +125,3 @@ def _bundles_in(folder: Path) -> list[Path]:
     if not found:
         raise errors.BundleError(f"{folder}: no bundle here; a bundle is a folder with scenario.json in it")
     return found
-
-
-def _with_bar(items: Iterator[_Item], total: int, what: str) -> Iterator[_Item]:
-    terminal = output.err.is_terminal
-    yield from progress.track(items, what, total=total, console=output.err, disable=not terminal, transient=True)

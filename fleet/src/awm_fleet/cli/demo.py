@@ -3,6 +3,7 @@
 import contextlib
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,17 +18,23 @@ from awm_runtime.contract import episodes, verdicts
 from awm_runtime.server import launching
 
 DEFAULT_EXAMPLE = "library"
+EXAMPLES = output.examples("awm demo", "awm demo clinic", "awm demo library --task rain-hold")
+
 _SHOWN = 160
+_EXIT_FAILED = 1
 
 
 def demo(
-    name: Annotated[str, typer.Argument(help="An example's name, or a bundle's folder.")] = DEFAULT_EXAMPLE,
+    name: Annotated[
+        str, typer.Argument(help="An example's name, or a bundle's folder.", autocompletion=locating.example_names)
+    ] = DEFAULT_EXAMPLE,
     task: Annotated[str | None, typer.Option(help="The task's id; by default the first that has an oracle.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Play a task's oracle call by call, show the rows that changed, and the verdict.
 
-    Starts an instance of its own on free ports and stops it at the end; nothing is left behind.
+    Starts an instance of its own on free ports and stops it at the end; nothing is left behind. Exits with 0 when the
+    task is completed.
     """
     bundle = reading.read(locating.bundle_folder(name))
     chosen = _task(bundle, task)
@@ -59,7 +66,7 @@ def demo(
     else:
         _show(played.answer, changes, verdict)
     if verdict.outcome != "completed":
-        raise typer.Exit(1)
+        raise typer.Exit(_EXIT_FAILED)
 
 
 def _introduce(bundle: model.Bundle, task: model.Task, episode: episodes.EpisodeView) -> None:
@@ -69,14 +76,20 @@ def _introduce(bundle: model.Bundle, task: model.Task, episode: episodes.Episode
 
 
 def _task(bundle: model.Bundle, id: str | None) -> model.Task:
-    playable = [task for task in bundle.tasks if task.oracle is not None]
-    if id is None and playable:
-        return playable[0]
-    for task in playable:
-        if task.id == id:
-            return task
-    known = ", ".join(task.id for task in playable) or "none"
-    raise errors.PermanentError(f"{bundle.scenario.name} has no task {id!r} with an oracle to play; it has: {known}")
+    """The task to play.
+
+    Raises:
+        PermanentError: It has no oracle, or is not there; the message has the ids of those that can be played.
+    """
+    playable = {task.id: task for task in bundle.tasks if task.oracle is not None}
+    if not playable:
+        raise errors.PermanentError(f"{bundle.scenario.name} has no task with an oracle, so there is nothing to play")
+    chosen = playable.get(id) if id is not None else next(iter(playable.values()))
+    if chosen is None:
+        known = any(task.id == id for task in bundle.tasks)
+        what = f"task {id!r} has no oracle" if known else f"there is no task {id!r}"
+        raise errors.PermanentError(f"{bundle.scenario.name}: {what}; tasks to play: {', '.join(playable)}")
+    return chosen
 
 
 def _play(task: model.Task, tools: client.ToolClient, *, quiet: bool) -> oracles.Replay:
@@ -86,7 +99,7 @@ def _play(task: model.Task, tools: client.ToolClient, *, quiet: bool) -> oracles
         reply = tools.call(tool, arguments)
         if not quiet:
             output.say(f"-> {tool}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})", "cyan")
-            output.say(f"   {_short(reply.text)}", "red" if reply.is_error else "")
+            output.say(f"   {_short(reply.text)}", "red" if reply.is_error else None)
         return reply.data()
 
     return oracles.replay(task.oracle, call)
@@ -95,27 +108,19 @@ def _play(task: model.Task, tools: client.ToolClient, *, quiet: bool) -> oracles
 def _show(answer: str | None, changes: dict[str, Any], verdict: verdicts.Verdict) -> None:
     if answer is not None:
         output.say(f"\nanswer: {answer}")
-    rows = [
-        *((table, "added", _short(json.dumps(row))) for table, change in changes.items() for row in change["added"]),
-        *(
-            (table, "removed", _short(json.dumps(row)))
-            for table, change in changes.items()
-            for row in change["removed"]
-        ),
-        *(
-            (table, "changed", f"{_key(row['key'])}: {_columns(row['columns'])}")
-            for table, change in changes.items()
-            for row in change["changed"]
-        ),
-    ]
     output.out.print()
-    if rows:
-        output.table("Rows that changed", ("table", "", "row"), rows)
+    if changes:
+        output.table("Rows that changed", ("table", "", "row"), _changed_rows(changes))
     else:
-        output.say("No row changed.")
-    for check, passed in verdict.checks.items():
-        output.say(f"  {'ok  ' if passed else 'FAIL'} {check}", "green" if passed else "red")
-    output.say(f"verdict: {verdict.outcome}, reward {verdict.reward}", "bold green" if verdict.reward else "bold red")
+        output.say("No row changed.\n")
+    output.verdict(verdict)
+
+
+def _changed_rows(changes: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for table, change in changes.items():
+        yield from ((table, "added", _short(json.dumps(row, ensure_ascii=False))) for row in change["added"])
+        yield from ((table, "removed", _short(json.dumps(row, ensure_ascii=False))) for row in change["removed"])
+        yield from ((table, "changed", f"{_key(row['key'])}: {_columns(row['columns'])}") for row in change["changed"])
 
 
 def _key(key: dict[str, Any]) -> str:

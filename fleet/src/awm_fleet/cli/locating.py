@@ -1,14 +1,13 @@
 """From what a person typed to a bundle's folder."""
 
 import difflib
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from awm_fleet import examples
 from awm_generator.awm_files import importing, rows
 from awm_runtime import errors, names
+from awm_runtime.bundle import model
 
 
 def bundle_folder(name: str) -> Path:
@@ -20,6 +19,8 @@ def bundle_folder(name: str) -> Path:
     path = Path(name)
     if (path / "scenario.json").exists():
         return path
+    if path.name != name and path.exists():
+        raise errors.BundleError(f"{path}: no bundle; a bundle is a folder with a scenario.json in it")
     known = examples.names()
     if names.normalise(name) in known:
         return examples.path(names.normalise(name))
@@ -28,31 +29,37 @@ def bundle_folder(name: str) -> Path:
     raise errors.BundleError(f"no bundle {name!r}: no folder with a scenario.json, and no example of that name; {hint}")
 
 
-@contextmanager
-def gathered(files: Mapping[str, Path]) -> Iterator[Path]:
-    """AWM files from anywhere, as one folder under the names that they are known by.
+def example_names(incomplete: str) -> list[str]:
+    """The examples whose names begin so, for the shell's completion."""
+    return [name for name in examples.names() if name.startswith(incomplete)]
+
+
+def awm_file(path: Path, flag: str) -> Path:
+    """A file that a flag names.
 
     Raises:
-        BundleError: One of them is missing.
+        BundleError: There is no such file.
     """
-    for path in files.values():
-        if not path.exists():
-            raise errors.BundleError(f"{path}: no such file")
-    with tempfile.TemporaryDirectory(prefix="awm-files-") as folder:
-        for name, path in files.items():
-            Path(folder, name).symlink_to(path.resolve())
-        yield Path(folder)
+    if not path.is_file():
+        what = "a folder, not a file" if path.is_dir() else "no such file"
+        raise errors.BundleError(f"{path}: {what}; name it with {flag}")
+    return path
 
 
-def imported(scenario: str, files: Mapping[str, Path], out: Path) -> importing.Imported:
+def short_name(folder: Path) -> str:
+    """What to call a bundle on the command line: an example's name, or the folder."""
+    return folder.name if folder.name in examples.names() and folder == examples.path(folder.name) else str(folder)
+
+
+def imported(scenario: str, files: Mapping[str, Path], out: Path) -> model.Bundle:
     """Imports one scenario of some AWM files into a folder under `out`.
 
     Raises:
-        BundleError: A file or the scenario is missing, or its code cannot be used.
+        BundleError: The scenario is missing, or a line of the files is broken.
+        EnvironmentCodeError: Its code cannot be used.
     """
-    with gathered(files) as folder:
-        [chosen] = importing.select(rows.load(folder), [scenario])
-        done = importing.import_one(chosen, out)
-    if done.quarantined:
+    [chosen] = importing.select(rows.join(files), [scenario])
+    done = importing.import_one(chosen, out)
+    if done.bundle is None:
         raise errors.EnvironmentCodeError(f"{done.name} cannot be served: {done.quarantined}", detail=done.detail)
-    return done
+    return done.bundle

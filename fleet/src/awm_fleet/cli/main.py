@@ -1,6 +1,7 @@
 """The `awm` command: a module per command group, joined here."""
 
 import sys
+from collections.abc import Sequence
 
 import typer
 
@@ -8,6 +9,8 @@ from awm_fleet.cli import bundle, demo, env, output, verify
 from awm_runtime import errors
 
 EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
 
 
 def _one_spelling(token: str) -> str:
@@ -20,21 +23,39 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"token_normalize_func": _one_spelling, "help_option_names": ["--help", "-h"]},
     help="Generate, serve and judge tool-use environments.",
+    epilog=output.examples("awm env start library", "awm demo", "awm bundle import FILES --out bundles"),
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.add_typer(bundle.app, name="bundle")
+app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.add_typer(env.app, name="env")
-app.command("demo")(demo.demo)
-app.command("verify")(verify.verify)
+app.add_typer(bundle.app, name="bundle")
+app.command("verify", epilog=verify.EXAMPLES)(verify.verify)
 
 
-def main() -> None:
-    """Runs a command; an error of ours becomes one line on standard error and exit status 1."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command and exits; whatever is wrong with its input becomes one line on standard error."""
+    sys.exit(_status(arguments))
+
+
+def _status(arguments: Sequence[str] | None) -> int:
     try:
-        app()
+        return app(arguments, standalone_mode=False) or 0
+    except typer.TyperException as exc:
+        return _wrong_usage(exc)
     except errors.AwmError as exc:
         output.complain(str(exc), detail=getattr(exc, "detail", ""))
-        sys.exit(EXIT_FAILED)
+    except OSError as exc:
+        output.complain(f"{exc.filename or 'the system'}: {exc.strerror or exc}")
     except typer.Abort:
-        sys.exit(130)
+        return EXIT_INTERRUPTED
+    return EXIT_FAILED
+
+
+def _wrong_usage(exc: typer.TyperException) -> int:
+    """Says what is wrong with the command line; a group without a command has printed its help already."""
+    message = exc.format_message()
+    context = getattr(exc, "ctx", None)
+    if message:
+        output.complain(f"{message} (see {context.command_path} --help)" if context else message)
+    return EXIT_USAGE

@@ -1,16 +1,26 @@
 """What commands print: tables for people, one JSON document for programs, complaints on standard error."""
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import rich.box
 import rich.console
+import rich.progress
 import rich.table
 import rich.text
 
+from awm_runtime.contract import verdicts
+
 out = rich.console.Console(highlight=False)
 err = rich.console.Console(stderr=True, highlight=False)
+
+_Item = TypeVar("_Item")
+
+_UNBOUNDED = 10_000
+"""In a file or a pipe a table is as wide as its cells: nobody wants folded paths there."""
+
+_OUTCOME_STYLES = {"completed": "bold green", "partial": "bold yellow", "failed": "bold red"}
 
 
 def document(value: Any) -> None:
@@ -20,12 +30,12 @@ def document(value: Any) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Prints a table; what is in its cells is data, never markup."""
-    drawn = rich.table.Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    drawn = rich.table.Table(title=title or None, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:
         drawn.add_row(*(rich.text.Text("" if cell is None else str(cell)) for cell in row))
-    out.print(drawn)
+    out.print(drawn, width=None if out.is_terminal else _UNBOUNDED)
 
 
 def say(text: str, style: str | None = None) -> None:
@@ -33,8 +43,35 @@ def say(text: str, style: str | None = None) -> None:
     out.print(rich.text.Text(text, style=style or ""), soft_wrap=True)
 
 
+def tracked(items: Iterator[_Item], total: int, what: str) -> Iterator[_Item]:
+    """Hands on `items` under a bar on standard error, where that is a terminal."""
+    terminal = err.is_terminal
+    yield from rich.progress.track(items, what, total=total, console=err, disable=not terminal, transient=True)
+
+
+def verdict(judged: verdicts.Verdict) -> None:
+    """Prints a verdict: each check, the evidence where there is some, the outcome and what it is worth."""
+    for check, passed in judged.checks.items():
+        say(f"  {'ok  ' if passed else 'FAIL'} {check}", "green" if passed else "red")
+    if judged.evidence:
+        document(judged.evidence)
+    worth = "no reward" if judged.reward is None else f"reward {judged.reward:g}"
+    reason = f" ({judged.reason})" if judged.reason else ""
+    say(f"verdict: {judged.outcome}, {worth}{reason}", _OUTCOME_STYLES.get(judged.outcome, "bold"))
+
+
+def warn(text: str) -> None:
+    """Says on standard error what a person should know, though the command goes on."""
+    err.print(rich.text.Text(text, style="yellow"), soft_wrap=True)
+
+
 def complain(text: str, *, detail: str = "") -> None:
     """Says on standard error what went wrong."""
     err.print(rich.text.Text.assemble(("error: ", "bold red"), text), soft_wrap=True)
     if detail:
-        err.print(rich.text.Text(detail, style="dim"), soft_wrap=True)
+        err.print(rich.text.Text(detail.rstrip(), style="dim"), soft_wrap=True)
+
+
+def examples(*commands: str) -> str:
+    """The end of a command's help: command lines to paste."""
+    return "\n\n".join(("Examples:", *(f"$ {command}" for command in commands)))
