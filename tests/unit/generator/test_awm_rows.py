@@ -46,9 +46,9 @@ def test_a_missing_file_is_named(tmp_path: Path, file: str) -> None:
         rows.load(tmp_path)
 
 
-def test_a_caller_may_need_fewer_files(tmp_path: Path) -> None:
-    (write(tmp_path) / "gen_envs.jsonl").unlink()
-    assert list(rows.load(tmp_path, required=("gen_db.jsonl",))) == ["pet_shop"]
+def test_files_may_be_few_and_have_other_names(tmp_path: Path) -> None:
+    schemas = (write(tmp_path) / "gen_db.jsonl").rename(tmp_path / "schemas.jsonl")
+    assert list(rows.join({"gen_db.jsonl": schemas})) == ["pet_shop"]
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from awm_generator.awm_files import drafts, probing, rows, sidecars, untouched
 from awm_runtime import errors, names
 from awm_runtime.bundle import model, writing
 
+_UNSERVED = frozenset({"unsupported_body", "file_upload", "shadowed_route"})
+
 
 @dataclass(frozen=True)
 class Imported:
@@ -95,7 +97,12 @@ def _probed(draft: model.Bundle) -> tuple[model.Bundle, list[model.Finding]]:
     counts = draft.scenario.counts and draft.scenario.counts.model_copy(update={"tools": len(probe.tools)})
     scenario = draft.scenario.model_copy(update={"counts": counts})
     bundle = dataclasses.replace(draft, tools=probe.tools, scenario=scenario)
-    return bundle, [
-        model.Finding(kind=finding.kind, stage="env", subject="tools", detail=finding.detail)
-        for finding in probe.findings
-    ]
+    return bundle, [_tool_finding(finding) for finding in probe.findings]
+
+
+def _tool_finding(finding: probing.ProbeFinding) -> model.Finding:
+    """The probe's finding, as dropped where an operation that would be a tool is not served."""
+    # What is no operation, such as a mounted app, would not have been a tool. A schema may only have lost a detail.
+    lost = finding.kind in _UNSERVED or (finding.kind == "invalid_schema" and "not served" in finding.detail)
+    action: model.Action = "dropped" if lost else "noted"
+    return model.Finding(kind=finding.kind, stage="env", subject="tools", action=action, detail=finding.detail)

@@ -1,7 +1,8 @@
 """The rows of AWM's JSON Lines files, read and joined by scenario."""
 
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ import pydantic
 from awm_runtime import errors, names
 
 _Row = TypeVar("_Row", bound="Row")
+_LONGEST_NAME = 200  # as in a bundle; it becomes the name of a folder
 
 
 class Row(pydantic.BaseModel):
@@ -106,7 +108,7 @@ class Verification(pydantic.BaseModel):
 class VerifierRow(Row):
     """A row of a verifier file, of either mode."""
 
-    task_idx: int
+    task_idx: int = pydantic.Field(gt=-(10**9), lt=10**9)  # becomes a part of a file name
     task: str = ""
     verification: Verification = Verification()
 
@@ -162,30 +164,38 @@ class Originals:
         return next((name for name in given if name != self.name), self.name)
 
 
-def load(folder: Path, *, required: Sequence[str] = REQUIRED) -> dict[str, Originals]:
+def load(folder: Path) -> dict[str, Originals]:
     """The rows of all AWM files in `folder`, joined on the normalised scenario name, in the order of the code's file.
-
-    Args:
-        folder: Where the files are, under their usual names.
-        required: The files that have to be there.
 
     Raises:
         BundleError: the folder or a needed file is missing, or a line is broken; the message names file and line.
     """
     if not folder.is_dir():
         raise errors.BundleError(f"{folder}: no such folder; give the one that holds gen_envs.jsonl and gen_db.jsonl")
-    for file in required:
+    for file in REQUIRED:
         if not (folder / file).exists():
-            raise errors.BundleError(f"{folder / file}: missing; this needs {' and '.join(required)}")
+            raise errors.BundleError(f"{folder / file}: missing; an import needs {' and '.join(REQUIRED)}")
+    return join({file: folder / file for file in (*KINDS, *VERIFIERS)})
+
+
+def join(files: Mapping[str, Path]) -> dict[str, Originals]:
+    """The rows of some AWM files, joined on the normalised scenario name, in the order of the code's file.
+
+    Args:
+        files: Where each file is, by the name that it is known by.
+
+    Raises:
+        BundleError: a line is broken; the message names file and line.
+    """
     joined: dict[str, Originals] = {}
     for file in (*REQUIRED, *(file for file in KINDS if file not in REQUIRED)):
-        for row in read(folder / file, KINDS[file]):
+        for row in read(files[file], KINDS[file]) if file in files else ():
             originals = _of(joined, row)
             if file in originals.single:
                 originals.repeated.append(file)
             originals.single[file] = row
     for file in VERIFIERS:
-        for verifier in read(folder / file, VerifierRow):
+        for verifier in read(files[file], VerifierRow) if file in files else ():
             _of(joined, verifier).verifiers.append(verifier)
     return joined
 
@@ -216,24 +226,45 @@ def _of(joined: dict[str, Originals], row: Row) -> Originals:
 
 
 def _row(line: bytes, kind: type[_Row], place: str) -> _Row:
+    row = _validated(_parsed(line, place), kind, place)
+    length = len(names.normalise(row.scenario))
+    if not length:
+        raise errors.BundleError(f"{place}: scenario: {row.scenario!r} has no letter or digit to name it by")
+    if length > _LONGEST_NAME:
+        raise errors.BundleError(f"{place}: scenario: a name of {length} characters; {_LONGEST_NAME} is the most")
+    return row
+
+
+def _parsed(line: bytes, place: str) -> Any:
     try:
-        value = json.loads(line)
+        value = json.loads(line.decode("utf-8-sig"), parse_float=_finite, parse_constant=_finite)
         if b"\\u" in line:
             json.dumps(value, ensure_ascii=False).encode()
-        row = kind.model_validate(value)
-        names_something = names.normalise(row.scenario)
     except UnicodeDecodeError as exc:
         raise errors.BundleError(f"{place}: not UTF-8 text (byte {exc.start} of the line)") from exc
     except UnicodeEncodeError as exc:
         raise errors.BundleError(f"{place}: holds half of a surrogate pair, which no text may") from exc
     except json.JSONDecodeError as exc:
         raise errors.BundleError(f"{place}: broken JSON: {exc.msg} (column {exc.colno})") from exc
+    except ValueError as exc:  # Python refuses integers of thousands of digits
+        raise errors.BundleError(f"{place}: holds a number that is out of range") from exc
     except RecursionError as exc:
         raise errors.BundleError(f"{place}: JSON nested too deeply") from exc
+    return value
+
+
+def _finite(text: str) -> float:
+    """A number as JSON has it: `NaN` and `1e999` could be read, but not be written again."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def _validated(value: object, kind: type[_Row], place: str) -> _Row:
+    try:
+        return kind.model_validate(value)
     except pydantic.ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the row"
         raise errors.BundleError(f"{place}: {where}: {first['msg']}") from exc
-    if not names_something:
-        raise errors.BundleError(f"{place}: scenario: {row.scenario!r} has no letter or digit to name it by")
-    return row

@@ -12,6 +12,25 @@ from awm_runtime.bundle import digest, model
 from awm_runtime.contract import verdicts
 
 
+class _Tasks(pydantic.BaseModel):
+    """The tasks of a sidecar's row, by which the verifiers of the other rows are read."""
+
+    tasks: tuple[model.Task, ...]
+
+
+class _Content(_Tasks):
+    """All of a bundle but its code, as the sidecar and the other rows have it together."""
+
+    scenario: model.Scenario
+    schema_sql: str
+    seed_sql: str
+    spec: dict[str, Any]
+    tools: tuple[dict[str, Any], ...]
+    verifiers: dict[str, str]
+    report: model.Report
+    source: dict[str, str]
+
+
 def row_for(bundle: model.Bundle, originals: rows.Originals) -> rows.SidecarRow:
     """The sidecar's row for a bundle whose other rows are `originals`."""
     carried = _carried(originals, bundle.tasks)
@@ -42,23 +61,27 @@ def restored(originals: rows.Originals, root: Path) -> model.Bundle | None:
     if sidecar is None or environment is None or sidecar.rows != _hash(originals):
         return None
     try:
-        tasks = tuple(model.Task.model_validate(task) for task in sidecar.bundle["tasks"])
-        content = {**_carried(originals, tasks), **sidecar.bundle}
-        return model.Bundle(
-            root=root,
-            scenario=model.Scenario.model_validate(content["scenario"]),
-            tasks=tasks,
-            schema_sql=content["schema_sql"],
-            seed_sql=content["seed_sql"],
-            environment=environment.full_code,
-            spec=content["spec"],
-            tools=tuple(content["tools"]),
-            verifiers={_key(name): source for name, source in content["verifiers"].items()},
-            report=model.Report.model_validate(content["report"]),
-            source=content["source"],
-        )
-    except (KeyError, pydantic.ValidationError) as exc:
-        raise errors.BundleError(f"{rows.SIDECAR}: the row of {originals.name} is malformed: {exc}") from exc
+        tasks = _Tasks.model_validate(sidecar.bundle).tasks
+        content = _Content.model_validate({**_carried(originals, tasks), **sidecar.bundle})
+    except pydantic.ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise errors.BundleError(f"{rows.SIDECAR}: the row of {originals.name}: {where}: {first['msg']}") from exc
+    if content.scenario.name != originals.name:
+        raise errors.BundleError(f"{rows.SIDECAR}: the row of {originals.name} is about {content.scenario.name}")
+    return model.Bundle(
+        root=root,
+        scenario=content.scenario,
+        tasks=content.tasks,
+        schema_sql=content.schema_sql,
+        seed_sql=content.seed_sql,
+        environment=environment.full_code,
+        spec=content.spec,
+        tools=content.tools,
+        verifiers={_key(name): source for name, source in content.verifiers.items()},
+        report=content.report,
+        source=content.source,
+    )
 
 
 def _carried(originals: rows.Originals, tasks: tuple[model.Task, ...]) -> dict[str, Any]:
