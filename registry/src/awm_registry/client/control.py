@@ -1,6 +1,7 @@
 """The control plane's client: episodes and verdicts."""
 
 import json
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -8,13 +9,18 @@ import httpx
 import pydantic
 
 from awm_registry.client import transport
+from awm_runtime import errors
 from awm_runtime.contract import episodes, problems, verdicts
 
-_Answer = TypeVar("_Answer", bound=pydantic.BaseModel)
+_Answer = TypeVar("_Answer")
+_Model = TypeVar("_Model", bound=pydantic.BaseModel)
+_CHANGES = pydantic.TypeAdapter(dict[str, Any])
 
 
 class ControlClient:
     """Opens, looks at, resets, verifies and closes episodes.
+
+    What is refused is a `ProblemError`, which says whose fault it is; no answer is `Unreachable`.
 
     Args:
         url: The control plane's, without a path.
@@ -75,13 +81,13 @@ class ControlClient:
 
     def diff(self, id: str) -> dict[str, Any]:
         """The rows that changed since the seed, by table."""
-        changes: dict[str, Any] = transport.send(self._client, "GET", f"/v1/episodes/{id}/diff").json()
-        return changes
+        response = transport.send(self._client, "GET", f"/v1/episodes/{id}/diff")
+        return _parsed(_CHANGES.validate_json, response)
 
     def trace(self, id: str) -> list[dict[str, Any]]:
         """The call log."""
-        text = transport.send(self._client, "GET", f"/v1/episodes/{id}/trace").text
-        return [json.loads(line) for line in text.splitlines()]
+        response = transport.send(self._client, "GET", f"/v1/episodes/{id}/trace")
+        return [json.loads(line) for line in response.content.splitlines()]
 
     def snapshot(self, id: str, which: str = "current") -> bytes:
         """The episode's SQLite file."""
@@ -91,9 +97,21 @@ class ControlClient:
         """Ends an episode; twice is fine."""
         transport.send(self._client, "DELETE", f"/v1/episodes/{id}")
 
-    def _ask(self, method: str, path: str, answer: type[_Answer], body: pydantic.BaseModel | None = None) -> _Answer:
+    def _ask(self, method: str, path: str, answer: type[_Model], body: pydantic.BaseModel | None = None) -> _Model:
         content = body.model_dump_json(by_alias=True, exclude_none=True) if body is not None else None
         response = transport.send(
             self._client, method, path, content=content, headers={"Content-Type": "application/json"}
         )
-        return answer.model_validate_json(response.content)
+        return _parsed(answer.model_validate_json, response)
+
+
+def _parsed(parse: Callable[[bytes], _Answer], response: httpx.Response) -> _Answer:
+    """What an answer holds.
+
+    Raises:
+        PermanentError: It is not what a control plane answers.
+    """
+    try:
+        return parse(response.content)
+    except pydantic.ValidationError as exc:
+        raise errors.PermanentError(f"{response.request.url} does not answer as a control plane does") from exc

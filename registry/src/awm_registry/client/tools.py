@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+import pydantic
 
 from awm_registry.client import transport
 from awm_runtime import errors
@@ -82,7 +83,7 @@ class ToolClient:
 
         Raises:
             ProblemError: The infrastructure failed, or the episode takes no calls.
-            Unreachable: No answer came.
+            Unreachable: No answer came; the call may have been made.
         """
         result = self._ask("tools/call", {"name": tool, "arguments": arguments})
         text = "".join(part.get("text", "") for part in result.get("content", []))
@@ -90,25 +91,50 @@ class ToolClient:
 
     def _ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         message = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
-        try:
-            response = self._client.post(self._url, json=message)
-        except httpx.TransportError as exc:
-            raise transport.Unreachable(f"{self._url} cannot be reached: {exc or type(exc).__name__}") from exc
-        try:
-            answer = response.json()
-        except json.JSONDecodeError as exc:
-            raise transport.Unreachable(f"{self._url} is no MCP server: it answered {response.status_code}") from exc
-        if "result" in answer:
-            result: dict[str, Any] = answer["result"]
-            return result
-        raise _error(answer)
+        response = transport.exchange(self._client, "POST", self._url, json=message)
+        answer = _message(response)
+        if answer is None:
+            raise transport.problem(response) or _no_server(response)
+        if "error" in answer:
+            raise _error(answer["error"])
+        result: dict[str, Any] = answer["result"]
+        return result
 
 
-def _error(answer: dict[str, Any]) -> errors.AwmError:
-    error = answer.get("error", answer)
-    data = error.get("data") or {}
-    if isinstance(data, dict) and "code" in data and "class" in data:
-        return problems.ProblemError(
-            problems.Code(data["code"]), error["message"], blame=data["class"], retry_after_s=data.get("retry_after_s")
-        )
-    return errors.PermanentError(f"the MCP server refused: {error.get('message', error)}")
+def _message(response: httpx.Response) -> dict[str, Any] | None:
+    """The JSON-RPC message that an answer is, if it is one."""
+    try:
+        answer = response.json()
+    except ValueError:
+        return None
+    fits = isinstance(answer, dict) and (
+        isinstance(answer.get("result"), dict) or isinstance(answer.get("error"), dict)
+    )
+    return answer if fits and answer.get("jsonrpc") == "2.0" else None
+
+
+def _no_server(response: httpx.Response) -> errors.AwmError:
+    if response.is_server_error:
+        return transport.stranger(response)
+    kind = response.headers.get("content-type", "no content type")
+    return errors.PermanentError(
+        f"{response.request.url} is no MCP server that answers in JSON: {response.status_code}, {kind}"
+    )
+
+
+class _Blamed(pydantic.BaseModel):
+    """What our servers add to a JSON-RPC error."""
+
+    code: problems.Code
+    blame: problems.Blame = pydantic.Field(alias="class")
+    retry_after_s: float | None = None
+
+
+def _error(error: dict[str, Any]) -> errors.AwmError:
+    """What a JSON-RPC error stands for: ours carry a code and whose fault it is."""
+    message = str(error.get("message", error))
+    try:
+        said = _Blamed.model_validate(error.get("data"))
+    except pydantic.ValidationError:
+        return errors.PermanentError(f"the MCP server refused: {message}")
+    return problems.ProblemError(said.code, message, blame=said.blame, retry_after_s=said.retry_after_s)

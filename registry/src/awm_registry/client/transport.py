@@ -3,34 +3,64 @@
 from typing import Any
 
 import httpx
+import pydantic
 
 from awm_runtime import errors
 from awm_runtime.contract import problems
+
+_MOST_SHOWN = 200
 
 
 class Unreachable(errors.TransientError):
     """The server does not answer; the message says which, and why."""
 
 
-def send(client: httpx.Client, method: str, url: str, **options: Any) -> httpx.Response:
-    """Sends one request.
+def exchange(client: httpx.Client, method: str, url: str, **options: Any) -> httpx.Response:
+    """Sends one request and takes any answer.
 
     Raises:
         Unreachable: No answer came.
-        ProblemError: The answer is a problem.
+        PermanentError: The URL is none.
     """
     try:
-        response = client.request(method, url, **options)
+        return client.request(method, url, **options)
+    except httpx.InvalidURL as exc:
+        raise errors.PermanentError(f"{url!r} is no URL: {exc}") from exc
+    except httpx.UnsupportedProtocol as exc:
+        given = str(exc.request.url).lstrip("/")  # httpx puts it below a root
+        raise errors.PermanentError(f"{given!r} is no URL that begins with http:// or https://") from exc
     except httpx.TimeoutException as exc:
-        raise Unreachable(f"{url} did not answer in time") from exc
-    except httpx.TransportError as exc:
-        raise Unreachable(f"{url} cannot be reached: {exc}") from exc
-    if response.is_error:
-        raise _problem(response)
-    return response
+        raise Unreachable(f"{exc.request.url} did not answer in time") from exc
+    except httpx.RequestError as exc:
+        raise Unreachable(f"{exc.request.url} cannot be reached: {exc or type(exc).__name__}") from exc
 
 
-def _problem(response: httpx.Response) -> errors.AwmError:
-    if response.headers.get("content-type", "").startswith(problems.MEDIA_TYPE):
+def send(client: httpx.Client, method: str, url: str, **options: Any) -> httpx.Response:
+    """Sends one request and takes a good answer.
+
+    Raises:
+        Unreachable: No answer came, or one that says no more than that the server is in trouble.
+        ProblemError: The answer is a problem.
+        PermanentError: Whoever answers there is none of ours.
+    """
+    response = exchange(client, method, url, **options)
+    if response.is_success:
+        return response
+    raise problem(response) or stranger(response)
+
+
+def problem(response: httpx.Response) -> problems.ProblemError | None:
+    """The problem that an answer is, if it is one."""
+    if not response.headers.get("content-type", "").startswith(problems.MEDIA_TYPE):
+        return None
+    try:
         return problems.ProblemError.of(problems.Problem.model_validate_json(response.content))
-    return Unreachable(f"{response.request.url} answered {response.status_code}: {response.text[:200]}")
+    except pydantic.ValidationError:
+        return None
+
+
+def stranger(response: httpx.Response) -> errors.AwmError:
+    """The error for an answer that makes no sense; one of 500 and up may be a proxy's, for a server that is away."""
+    said = " ".join(response.text[:_MOST_SHOWN].split())
+    message = f"{response.request.url} answered {response.status_code}: {said or 'nothing'}"
+    return Unreachable(message) if response.is_server_error else errors.PermanentError(message)
