@@ -1,22 +1,26 @@
 """The control plane: open, look, reset, verify, close. For trainers and operators; agents never reach it."""
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import logging
+import os
+import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import fastapi
 from fastapi import exceptions, responses
+from starlette import exceptions as starlette_exceptions
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from awm_runtime.bundle import database, digest, model
 from awm_runtime.contract import episodes as contract
 from awm_runtime.contract import problems, verdicts
-from awm_runtime.server import episodes, hosts, judging, logs, metrics, scenarios, storage
+from awm_runtime.server import episodes, hosts, judging, logs, metrics, outcomes, scenarios, storage
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +109,7 @@ class Control:
         """Puts an episode back to the seed."""
         episode = self.store.get_open(id)
         async with episode.lock:
+            self.store.get_open(id)  # it may have been closed while this waited
             if self.scenario.is_loaded:
                 await (await self.scenario.get()).runner.leave(episode)
             self.store.reset(episode, seed=seed)
@@ -131,24 +136,23 @@ class Control:
         logs.activity.info("verdict %s, reward %s %s", verdict.outcome, verdict.reward, id)
         return verdict
 
-    async def snapshot(self, id: str, which: Literal["initial", "current"]) -> Path:
-        """Copies a database into the scratch folder; the caller removes the copy."""
+    @contextlib.asynccontextmanager
+    async def snapshot(self, id: str, which: Literal["initial", "current"]) -> AsyncIterator[Path]:
+        """A copy of a database, for the length of a `with` block."""
         episode = self.store.get(id)
-        target = Path(tempfile.mkdtemp(dir=self.scratch, prefix="snapshot-")) / f"{which}.db"
-        async with episode.lock:
-            if which == "current":
-                episode.connections.snapshot(target)
-            else:
-                storage.copy(self.store.world.seed, target)
-        return target
+        with tempfile.TemporaryDirectory(dir=self.scratch, prefix="snapshot-") as folder:
+            copy = Path(folder) / f"{which}.db"
+            async with episode.lock:
+                if which == "current":
+                    episode.connections.snapshot(copy)
+                else:
+                    storage.copy(self.store.world.seed, copy)
+            yield copy
 
     async def diff(self, id: str) -> dict[str, Any]:
         """The rows that changed since the seed."""
-        final = await self.snapshot(id, "current")
-        try:
+        async with self.snapshot(id, "current") as final:
             return await asyncio.to_thread(database.changes, self.store.world.seed, final)
-        finally:
-            _discard(final)
 
 
 def _log_opened(opened: Sequence[contract.EpisodeView]) -> None:
@@ -168,6 +172,9 @@ def create(control: Control, *, token_hash: str | None, guard: hosts.HostGuard, 
     app = fastapi.FastAPI(title="AWM instance: control plane", version="1", docs_url=None, redoc_url=None)
     app.add_exception_handler(problems.ProblemError, _problem_response)
     app.add_exception_handler(exceptions.RequestValidationError, _invalid_response)
+    app.add_exception_handler(starlette_exceptions.HTTPException, _refused_response)
+    for kind in (OSError, sqlite3.OperationalError):
+        app.add_exception_handler(kind, _disk_response)
     app.add_exception_handler(Exception, _internal_response)
     _add_probes(app, control)
     _add_episodes(app, control)
@@ -236,10 +243,11 @@ def _add_episodes(app: fastapi.FastAPI, control: Control) -> None:
 
     @app.get("/v1/episodes/{id}/snapshot")
     async def snapshot(id: str, which: Literal["initial", "current"] = "current") -> fastapi.Response:
-        path = await control.snapshot(id, which)
-        etag = await asyncio.to_thread(_sha256, path)
-        headers = {"ETag": f'"{etag}"', "Content-Length": str(path.stat().st_size)}
-        return responses.StreamingResponse(_chunks(path), media_type=SQLITE, headers=headers)
+        async with control.snapshot(id, which) as copy:
+            file = copy.open("rb")  # can be read when its name is gone, so nothing stays behind if the client goes
+        etag = (await asyncio.to_thread(hashlib.file_digest, file, "sha256")).hexdigest()
+        headers = {"ETag": f'"{etag}"', "Content-Length": str(os.fstat(file.fileno()).st_size)}
+        return responses.StreamingResponse(_chunks(file), media_type=SQLITE, headers=headers)
 
 
 class _Gate:
@@ -320,6 +328,30 @@ async def _invalid_response(_request: fastapi.Request, exc: Exception) -> fastap
     return _respond(problems.ProblemError(problems.Code.BAD_REQUEST, said))
 
 
+async def _refused_response(_request: fastapi.Request, exc: Exception) -> fastapi.Response:
+    """What the framework refuses: a route or a method that does not exist, a body that is no text."""
+    assert isinstance(exc, starlette_exceptions.HTTPException)
+    plain = problems.ProblemError(problems.Code.BAD_REQUEST, str(exc.detail)).problem
+    problem = plain.model_copy(update={"status": exc.status_code})
+    return fastapi.Response(
+        problem.model_dump_json(by_alias=True, exclude_none=True),
+        status_code=exc.status_code,
+        media_type=problems.MEDIA_TYPE,
+        headers=exc.headers,
+    )
+
+
+async def _disk_response(request: fastapi.Request, exc: Exception) -> fastapi.Response:
+    if not outcomes.is_disk_full(exc):
+        return await _internal_response(request, exc)
+    logger.error("%s %s: the disk is full", request.method, request.url.path)
+    return _respond(
+        problems.ProblemError(
+            problems.Code.AT_CAPACITY, "there is no room on this instance's disk for this", retry_after_s=30
+        )
+    )
+
+
 async def _internal_response(request: fastapi.Request, exc: Exception) -> fastapi.Response:
     logger.error("%s %s failed", request.method, request.url.path, exc_info=exc)
     return _respond(
@@ -327,21 +359,8 @@ async def _internal_response(request: fastapi.Request, exc: Exception) -> fastap
     )
 
 
-async def _chunks(path: Path) -> AsyncIterator[bytes]:
-    """Sends a copy, and removes it."""
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                yield chunk
-    finally:
-        _discard(path)
-
-
-def _discard(copy: Path) -> None:
-    copy.unlink(missing_ok=True)
-    copy.parent.rmdir()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
+    with file:
+        file.seek(0)
+        while chunk := file.read(_CHUNK):
+            yield chunk

@@ -242,17 +242,25 @@ class EpisodeStore:
         return iter(list(self._episodes.values()))
 
     def reset(self, episode: Episode, *, seed: int | None) -> None:
-        """Puts an episode back to the seed, in place. The caller holds its lock."""
+        """Puts an episode back to the seed, in place. The caller holds its lock.
+
+        Raises:
+            OSError: There is no room; the episode is as it was.
+        """
         episode.connections.close()
         following = episode.meta.attempt + 1
-        storage.copy(self.world.seed, database_of(episode.folder, following))
-        self._save(
-            episode,
-            attempt=following,
-            interrupted=None,
-            seed=episode.meta.seed if seed is None else seed,
-            expires_at=self._now() + timedelta(seconds=episode.meta.ttl_s),
-        )
+        try:
+            storage.copy(self.world.seed, database_of(episode.folder, following))
+            self._save(
+                episode,
+                attempt=following,
+                interrupted=None,
+                seed=episode.meta.seed if seed is None else seed,
+                expires_at=self._now() + timedelta(seconds=episode.meta.ttl_s),
+            )
+        except OSError:
+            _remove_other_attempts(episode.folder, episode.meta.attempt)
+            raise
         _remove_other_attempts(episode.folder, following)
         episode.connections = self._connections(database_of(episode.folder, following))
         episode.trace = trace_of(episode.folder, following)
@@ -263,15 +271,19 @@ class EpisodeStore:
     def renew(self, episode: Episode) -> datetime:
         """A heartbeat: the lease runs its whole time again."""
         episode.used_at = time.monotonic()
-        self._save(episode, expires_at=self._now() + timedelta(seconds=episode.meta.ttl_s))
+        self._note(episode, expires_at=self._now() + timedelta(seconds=episode.meta.ttl_s))
         return episode.meta.expires_at
 
     def close(self, episode: Episode, state: contract.EpisodeState = "closed") -> None:
-        """Ends an episode; it stays readable for its retention. Twice is fine."""
+        """Ends an episode; it stays readable for its retention. Twice is fine.
+
+        Where a call holds the lock, its connections stay until the episode is forgotten.
+        """
         if episode.meta.state != "open":
             return
-        episode.connections.close()
-        self._save(episode, state=state, closed_at=self._now())
+        if not episode.lock.locked():
+            episode.connections.close()
+        self._note(episode, state=state, closed_at=self._now())
 
     def forget(self, episode: Episode) -> None:
         """Removes an episode and its files."""
@@ -293,21 +305,15 @@ class EpisodeStore:
         )
         room = self._limits.retain_bytes
         for episode in kept:
-            size = sum(path.stat().st_size for path in episode.folder.iterdir())
-            room -= size
+            room -= sum(path.stat().st_size for path in episode.folder.iterdir())
             assert episode.meta.closed_at is not None
             if room < 0 or now >= episode.meta.closed_at + timedelta(seconds=episode.meta.retain_s):
                 self.forget(episode)
 
     def interrupt(self, episode: Episode, number: int) -> None:
         """Marks an episode whose call was cut off: its verdict is masked until a reset."""
-        if episode.meta.interrupted is not None:
-            return
-        try:
-            self._save(episode, interrupted=number)
-        except OSError:  # no room even for this: what this process knows must do
-            logger.exception("cannot persist that %s was interrupted", episode.id)
-            episode.meta = episode.meta.model_copy(update={"interrupted": number})
+        if episode.meta.interrupted is None:
+            self._note(episode, interrupted=number)
 
     def close_connections(self) -> None:
         """Closes every database, for a clean shutdown."""
@@ -363,6 +369,14 @@ class EpisodeStore:
         return storage.EpisodeConnections(
             path, foreign_keys=self.world.foreign_keys, max_bytes=self._limits.episode_bytes
         )
+
+    def _note(self, episode: Episode, **changes: object) -> None:
+        """Persists a change of the meta if there is room; else what this process knows must do."""
+        try:
+            self._save(episode, **changes)
+        except OSError:
+            logger.exception("cannot persist %s of %s", ", ".join(changes), episode.id)
+            episode.meta = episode.meta.model_copy(update=changes)
 
     def _save(self, episode: Episode, **changes: object) -> None:
         """Persists an episode's meta, whole or not at all, then lets this process see the change."""

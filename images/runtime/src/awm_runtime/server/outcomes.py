@@ -1,5 +1,6 @@
 """What a call came to: what the agent reads, and whose fault it is when it went wrong."""
 
+import errno
 import sqlite3
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from awm_runtime.server import asgi
 NO_CONTENT = "Done (no content)."
 ENVIRONMENT_FAILED = "The environment failed on this call: an internal error, not a mistake in the call."
 _MOST_COMPLAINTS = 3
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _COMPLAINT_LENGTH = 1000
 """A complaint may quote the agent's own words, which the agent knows."""
 
@@ -67,8 +69,10 @@ def cut(body: bytes, limit: int) -> str:
 
 
 def is_disk_full(failure: BaseException | None) -> bool:
-    """Whether SQLite had no room for a write, anywhere in the chain of causes."""
+    """Whether there was no room for a write, anywhere in the chain of causes."""
     while failure is not None:
+        if isinstance(failure, OSError) and failure.errno in _FULL:
+            return True
         if isinstance(failure, sqlite3.OperationalError) and getattr(failure, "sqlite_errorname", "") in (
             "SQLITE_FULL",
             "SQLITE_IOERR_WRITE",
