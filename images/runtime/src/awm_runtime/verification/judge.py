@@ -15,6 +15,7 @@ import signal
 import socket
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from awm_runtime import confinement
@@ -70,7 +71,8 @@ class _Trial:
 class Court:
     """Runs the requests that arrive on a socket, a few at once, and answers each on it."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, *, within: Path | None = None) -> None:
+        self._within = within
         self._sock = sock
         self._frames = wire.Frames()
         self._selector = selectors.DefaultSelector()
@@ -120,6 +122,9 @@ class Court:
     def _start_waiting(self) -> None:
         while self._waiting and len(self._running) < wire.AT_ONCE:
             number, request = self._waiting.popitem(last=False)
+            if not self._may_show(request):
+                self._answer(number, wire.JudgeReply(failure="unavailable", detail="no database of this instance"))
+                continue
             try:
                 running = self._fork(number, request)
             except OSError as exc:
@@ -128,6 +133,11 @@ class Court:
             self._running[number] = running
             self._selector.register(running.reply_fd, selectors.EVENT_READ, running)
             self._selector.register(running.output_fd, selectors.EVENT_READ, running)
+
+    def _may_show(self, request: wire.JudgeRequest) -> bool:
+        """Whether the databases are of the folder that this judge was started for, wherever links lead."""
+        paths = (request.initial.resolve(), request.final.resolve())
+        return self._within is None or all(path.is_relative_to(self._within) for path in paths)
 
     def _collect(self, running: _Trial, descriptor: int) -> None:
         data = os.read(descriptor, _CHUNK)
@@ -244,6 +254,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Serves the socket that was inherited as `--fd` until its other side is closed."""
     parser = argparse.ArgumentParser(prog="python -m awm_runtime.verification.judge", description=__doc__)
     parser.add_argument("--fd", type=int, required=True, help="the number of the inherited socket")
+    parser.add_argument("--within", type=Path, help="show verifiers databases of this folder only")
     options = parser.parse_args(arguments)
     # Ctrl-C reaches the whole terminal; the judge is wanted until the last client has gone.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -254,7 +265,7 @@ def main(arguments: list[str] | None = None) -> None:
     gc.disable()  # the children turn it on again; a collection here would copy pages that they share
     gc.freeze()
     with socket.socket(fileno=options.fd) as sock:
-        Court(sock).serve()
+        Court(sock, within=options.within).serve()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 from awm_runtime.verification import wire
@@ -29,17 +30,23 @@ _SILENT = JudgeReply(failure="unavailable", detail="the judge did not answer in 
 _log = logging.getLogger(__name__)
 
 
-def spawn() -> tuple["subprocess.Popen[bytes]", socket.socket]:
+def spawn(*, within: Path | None = None) -> tuple["subprocess.Popen[bytes]", socket.socket]:
     """Starts a judge, with nothing of this process but its standard error; and the socket that speaks with it.
 
     The judge ends when the socket is closed in every process that has it. A socket serves one client for the client's
     life: one that takes over from another would find half a frame in it.
+
+    Args:
+        within: The only folder whose databases it shows to verifiers. An instance shares its process with scenario
+            code, which could ask the judge for any file of this user's.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     environment |= {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8"}
     # -P: the working directory is no place to import from, and none that a verifier may read.
     command = [sys.executable, "-P", "-m", "awm_runtime.verification.judge", "--fd", str(theirs.fileno())]
+    if within is not None:
+        command += ["--within", str(within.resolve())]
     with theirs:
         process = subprocess.Popen(
             command,
