@@ -83,8 +83,6 @@ CRASHING = "def verify_task_completion(initial, final, answer=None):\n    raise 
 EVIDENCE = "def verify_task(initial, final):\n    return {'rows': 1}\n"
 _IDS = ("rename", "crash", "none")
 TASKS = [model.Task(id=id, instruction=f"Do {id}.", answer="secret", split="test") for id in _IDS]
-    model.Task(id=id, instruction=f"Do {id}.", answer="secret", split="test") for id in ("rename", "crash", "none")
-]
 VERIFIERS: dict[tuple[str, verdicts.Mode], str] = {
     ("rename", "code"): RENAMED,
     ("rename", "sql"): EVIDENCE,
