@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -40,6 +41,7 @@ from awm_runtime.server import (
     loading,
     logs,
     metrics,
+    outcomes,
     processes,
     runners,
     scenarios,
@@ -69,6 +71,11 @@ def main(arguments: list[str]) -> int:
         uvloop.run(Instance(bundle, config, descriptors, limits).serve())
     except errors.AwmError as exc:
         _report(descriptors.report, {"failed": str(exc), "detail": getattr(exc, "detail", "")})
+        return 1
+    except (OSError, sqlite3.Error) as exc:
+        logger.exception("the instance cannot start")
+        reason = "its disk has no room" if outcomes.is_disk_full(exc) else f"{type(exc).__name__}: {exc}"
+        _report(descriptors.report, {"failed": f"the instance cannot start: {reason}"})
         return 1
     return 0
 

@@ -95,7 +95,7 @@ class Keeper:
     """Keeps one instance running until it is told to stop. To be used in the main thread.
 
     Raises:
-        PermanentError: A port is taken, a token is missing, or the state folder is in use.
+        PermanentError: A port is taken, a token is missing, or the state folder is in use or cannot be written.
         BundleError: The bundle cannot be read.
     """
 
@@ -107,17 +107,18 @@ class Keeper:
         self._limits = settings.Settings.from_environment(environment)
         bundle = reading.read(options.bundle)
         self._state = options.state / digest.digest(bundle).removeprefix("sha256:")[:16]
-        self._state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = _lock(self._state)
+        with contextlib.ExitStack() as taken:
+            taken.callback(os.close, _lock(self._state))
+            self._agent = taken.enter_context(_listen(options.host, options.port))
+            self._control = taken.enter_context(_listen(options.host, options.control_port))
+            self._taken = taken.pop_all()
         _raise_descriptor_limit()
-        self._agent = _listen(options.host, options.port)
-        self._control = _listen(options.host, options.control_port)
         self.address = Address(_url(options.host, self._agent), _url(options.host, self._control))
         self._config = configuration.InstanceConfig(
             bundle=str(options.bundle.resolve()),
             state=str(self._state.resolve()),
             agent_url=self.address.agent_url,
-            host_names=(*hosts.LOOPBACK, options.host, *options.host_names),
+            host_names=(*hosts.LOOPBACK, _authority(options.host), *options.host_names),
             token_hash=hashlib.sha256(options.token.encode()).hexdigest() if options.token else None,
             watched=options.watched,
         )
@@ -155,11 +156,10 @@ class Keeper:
 
     def close(self) -> None:
         """Gives up the sockets and the state folder."""
-        for each in (self._agent, self._control):
-            each.close()
         self._in_flight.close()
-        for descriptor in (self._lock, self._wake_read, self._wake_write):
+        for descriptor in (self._wake_read, self._wake_write):
             os.close(descriptor)
+        self._taken.close()
 
     def _run_once(self, on_ready: Callable[[Address], None]) -> bool:
         """One life of the instance. Returns whether it became ready."""
@@ -315,20 +315,30 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(_BACKLOG)
-    except OSError as exc:
+    except (OSError, OverflowError) as exc:
         listening.close()
-        raise errors.PermanentError(f"cannot listen on {host}:{port}: {exc.strerror}; choose another port") from exc
+        reason = exc.strerror if isinstance(exc, OSError) else "a port is a number from 0 to 65535"
+        raise errors.PermanentError(f"cannot listen on {host}:{port}: {reason}; choose another") from exc
     return listening
 
 
 def _url(host: str, listening: socket.socket) -> str:
-    named = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    return f"http://{named}:{listening.getsockname()[1]}"
+    named = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://{_authority(named)}:{listening.getsockname()[1]}"
+
+
+def _authority(host: str) -> str:
+    """The host as a URL and a Host header name it."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _lock(state: Path) -> int:
     """Takes the state folder for this process; the kernel gives it back when the process ends."""
-    descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise errors.PermanentError(f"the state folder {state} cannot be written: {exc.strerror}") from exc
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:
