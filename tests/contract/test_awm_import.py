@@ -94,6 +94,58 @@ def test_code_that_keeps_state_in_its_module_gets_a_process_per_episode(tmp_path
     assert ("module_state", "environment.py", "noted") in kinds(done["shop"].bundle)
 
 
+UNSERVED = """
+from collections.abc import Callable
+from fastapi import Body, File, UploadFile
+from pydantic import BaseModel
+
+@app.get("/pets/{name}", operation_id="get_pet")
+async def get_pet(name: str): ...
+
+@app.get("/pets/oldest", operation_id="get_oldest")
+async def get_oldest(): ...
+
+@app.post("/pictures", operation_id="add_picture")
+async def add_picture(picture: UploadFile = File()): ...
+
+@app.post("/chips", operation_id="read_chip")
+async def read_chip(chip: bytes = Body(media_type="application/octet-stream")): ...
+
+class Job(BaseModel):
+    work: Callable[[], int]
+
+@app.post("/jobs", operation_id="add_job")
+async def add_job(job: Job): ...
+"""
+
+
+def import_with(code: str, folder: Path) -> model.Bundle:
+    """A scenario whose only defects are in `code`, which follows the app's own."""
+    one = scenario("Shop", APP.replace("visits = {}", "") + code)
+    one["gen_tasks"][0]["tasks"] = ["Adopt Milo."]
+    one["gen_sample"][0]["sample_data"]["tables"][0]["insert_statements"].pop()
+    one["gen_verifier"] = one["gen_verifier"][:1]
+    return import_all(write(folder / "in", one), folder / "out")["shop"].bundle
+
+
+def test_operations_that_are_no_tools_cap_the_tier(tmp_path: Path) -> None:
+    bundle = import_with(UNSERVED, tmp_path)
+    assert kinds(bundle) >= {
+        ("shadowed_route", "tools", "dropped"),
+        ("file_upload", "tools", "dropped"),
+        ("unsupported_body", "tools", "dropped"),
+        ("invalid_schema", "tools", "dropped"),
+    }
+    assert [tool["name"] for tool in bundle.tools] == ["list_pets", "get_pet"]
+    assert bundle.scenario.tier == "bronze"
+
+
+def test_a_mounted_app_was_never_a_tool(tmp_path: Path) -> None:
+    bundle = import_with("\napp.mount('/files', FastAPI())\n", tmp_path)
+    assert ("mounted_app", "tools", "noted") in kinds(bundle)
+    assert bundle.scenario.tier == "silver"
+
+
 @pytest.mark.parametrize(
     ("code", "ddl", "reason"),
     [

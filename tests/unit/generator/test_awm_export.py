@@ -118,11 +118,32 @@ def test_a_sidecar_does_not_count_once_other_rows_were_changed(pets: model.Bundl
     assert sidecars.restored(rows.load(tmp_path)["pets"], tmp_path) is None
 
 
-@pytest.mark.parametrize("break_it", [lambda row: row.pop("tasks"), lambda row: row["source"].update({"../x": ""})])
-def test_a_malformed_sidecar_is_refused(pets: model.Bundle, tmp_path: Path, break_it: object) -> None:
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("tasks", None, "the row of pets: tasks: "),
+        ("tools", 5, "the row of pets: tools: "),
+        ("verifiers", ["x"], "the row of pets: verifiers: "),
+        ("verifiers", {"nobody.code": "pass"}, "has no task 'nobody'"),
+        ("source", {"../x": ""}, "not a plain file name"),
+        ("source", {"x": 1}, "the row of pets: source.x: "),
+    ],
+)
+def test_a_malformed_sidecar_is_refused(
+    pets: model.Bundle, tmp_path: Path, field: str, value: object, message: str
+) -> None:
     exporting.export([pets], tmp_path)
     (row,) = lines(tmp_path, rows.SIDECAR)
-    break_it(row["bundle"])
+    row["bundle"][field] = value
     (tmp_path / rows.SIDECAR).write_text(json.dumps(row), encoding="utf-8")
-    with pytest.raises(errors.BundleError, match=r"malformed|plain file name"):
+    with pytest.raises(errors.BundleError, match=message):
+        sidecars.restored(rows.load(tmp_path)["pets"], tmp_path)
+
+
+def test_a_sidecar_about_another_scenario_is_refused(pets: model.Bundle, tmp_path: Path) -> None:
+    exporting.export([pets], tmp_path)
+    (row,) = lines(tmp_path, rows.SIDECAR)
+    row["bundle"]["scenario"]["name"] = "dogs"
+    (tmp_path / rows.SIDECAR).write_text(json.dumps(row), encoding="utf-8")
+    with pytest.raises(errors.BundleError, match="the row of pets is about dogs"):
         sidecars.restored(rows.load(tmp_path)["pets"], tmp_path)

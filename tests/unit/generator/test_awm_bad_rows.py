@@ -1,0 +1,48 @@
+"""What a row may hold that is JSON, or nearly, and still not of use: each is refused with its file and line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from awm_generator.awm_files import rows
+from awm_runtime import errors
+
+GOOD = {"scenario": "Pet Shop", "api_spec": {}}
+
+
+def read(folder: Path, line: bytes, kind: type[rows.Row]) -> list[rows.Row]:
+    path = folder / "file.jsonl"
+    path.write_bytes(b"\n" + line + b"\n")
+    return list(rows.read(path, kind))
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "9" * 5000])
+def test_a_number_that_json_cannot_carry_on_is_refused(tmp_path: Path, number: str) -> None:
+    line = f'{{"scenario": "x", "api_spec": {{"a": {number}}}}}'.encode()
+    with pytest.raises(errors.BundleError, match=r"file\.jsonl:2: holds a number that is out of range"):
+        read(tmp_path, line, rows.SpecRow)
+
+
+def test_half_of_a_surrogate_pair_in_bytes_is_no_text(tmp_path: Path) -> None:
+    line = json.dumps(GOOD | {"scenario": "x\ud800"}, ensure_ascii=False).encode(errors="surrogatepass")
+    with pytest.raises(errors.BundleError, match=r"file\.jsonl:2: not UTF-8 text"):
+        read(tmp_path, line, rows.SpecRow)
+
+
+def test_a_name_too_long_for_a_folder_is_refused(tmp_path: Path) -> None:
+    line = json.dumps(GOOD | {"scenario": "x" * 201}).encode()
+    with pytest.raises(errors.BundleError, match=r"file\.jsonl:2: scenario: a name of 201 characters; 200 is the most"):
+        read(tmp_path, line, rows.SpecRow)
+
+
+def test_a_task_number_too_long_for_a_file_name_is_refused(tmp_path: Path) -> None:
+    line = json.dumps({"scenario": "x", "task_idx": 10**80}).encode()
+    with pytest.raises(errors.BundleError, match=r"file\.jsonl:2: task_idx: "):
+        read(tmp_path, line, rows.VerifierRow)
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_no_part_of_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "file.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode() + b"\r\n\r\n" + json.dumps(GOOD).encode() + b"\r\n")
+    assert [row.scenario for row in rows.read(path, rows.SpecRow)] == ["Pet Shop", "Pet Shop"]
