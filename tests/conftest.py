@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -94,6 +95,21 @@ def python312(missing: Callable[[str, str], NoReturn], uv: Path, cache_folder: P
     if done.returncode != 0:
         missing("python312", f"uv could not make {environment}: {done.stderr}")
     return environment / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
+def python_with_sdk_1_30(cache_folder: Path, uv: Path, missing: Callable[[str, str], NoReturn]) -> Path:
+    """An interpreter that has SDK 1.30; it cannot live beside 2.x."""
+    folder = cache_folder / f"mcp-1.30-py{sys.version_info.major}.{sys.version_info.minor}"
+    python, complete = folder / "bin" / "python", folder / "complete"
+    if not complete.exists():
+        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
+        install = [uv, "pip", "install", "--quiet", "--python", python, "mcp==1.30.*"]
+        installed = subprocess.run(install, capture_output=True, text=True, timeout=240)
+        if installed.returncode:
+            missing("uv", f"SDK 1.30 cannot be installed: {installed.stderr}")
+        complete.touch()
+    return python
 
 
 def _find_python312() -> str | None:

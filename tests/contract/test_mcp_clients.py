@@ -4,9 +4,7 @@ import asyncio
 import json
 import pathlib
 import subprocess
-import sys
-from collections.abc import Callable
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import mcp
 import pytest
@@ -17,23 +15,6 @@ TOOLS = ["test_simple_text", "test_error_handling", "json_schema_2020_12_tool"]
 SIMPLE_TEXT = "This is a simple text response for testing."
 REFUSAL = "This tool intentionally returns an error for testing"
 MODES = [("auto", "2026-07-28"), ("2026-07-28", "2026-07-28"), ("legacy", "2025-11-25")]
-
-
-@pytest.fixture(scope="session")
-def python_with_sdk_1_30(
-    cache_folder: pathlib.Path, uv: pathlib.Path, missing: Callable[[str, str], NoReturn]
-) -> pathlib.Path:
-    """An interpreter that has SDK 1.30; it cannot live beside 2.x."""
-    folder = cache_folder / f"mcp-1.30-py{sys.version_info.major}.{sys.version_info.minor}"
-    python, complete = folder / "bin" / "python", folder / "complete"
-    if not complete.exists():
-        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
-        install = [uv, "pip", "install", "--quiet", "--python", python, "mcp==1.30.*"]
-        installed = subprocess.run(install, capture_output=True, text=True, timeout=240)
-        if installed.returncode:
-            missing("uv", f"SDK 1.30 cannot be installed: {installed.stderr}")
-        complete.touch()
-    return python
 
 
 @pytest.mark.parametrize(("mode", "version"), MODES)

@@ -35,7 +35,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
         drawn.add_column(column, overflow="fold")
     for row in rows:
         drawn.add_row(*(rich.text.Text("" if cell is None else str(cell)) for cell in row))
-    out.print(drawn, width=None if out.is_terminal else _UNBOUNDED)
+    (out if out.is_terminal else rich.console.Console(width=_UNBOUNDED)).print(drawn)
 
 
 def say(text: str, style: str | None = None) -> None:
