@@ -36,7 +36,7 @@ class InFlightTable:
     def __init__(self, path: Path) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.ftruncate(descriptor, SLOTS * _SLOT.size)
+            os.posix_fallocate(descriptor, 0, SLOTS * _SLOT.size)  # writing to a map that the disk lacks would kill
             self._map = mmap.mmap(descriptor, SLOTS * _SLOT.size)
         finally:
             os.close(descriptor)

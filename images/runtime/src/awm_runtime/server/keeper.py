@@ -123,11 +123,18 @@ class Keeper:
             watched=options.watched,
         )
         self._environment = _scrubbed(environment)
-        self._in_flight = inflight.InFlightTable(self._config.in_flight)
+        self._in_flight = self._table(self._config.in_flight)
         self._left: frozenset[inflight.Entry] = frozenset()
         self._overdue: frozenset[inflight.Entry] = frozenset()
         self._stopping = False
         self._wake_read, self._wake_write = os.pipe()
+
+    def _table(self, path: Path) -> inflight.InFlightTable:
+        try:
+            return inflight.InFlightTable(path)
+        except OSError as exc:
+            self._taken.close()
+            raise errors.PermanentError(f"{path} cannot be written: {exc.strerror}") from exc
 
     def run(self, on_ready: Callable[[Address], None]) -> None:
         """Serves until SIGTERM or SIGINT; `on_ready` is called once, when the first calls are answered.
@@ -138,8 +145,7 @@ class Keeper:
             StartFailed: The scenario's code does not load, or exits or hangs while it is loaded.
         """
         with self._signals():
-            if not self._run_once(on_ready) and not self._is_stopping():
-                raise StartFailed("the instance ended before it was ready; its log is above")
+            self._run_once(on_ready)
             backoff_s = _FIRST_BACKOFF_S
             while not self._is_stopping():
                 logger.warning("the instance ended; it comes back with its episodes in %.2f s", backoff_s)
@@ -170,11 +176,13 @@ class Keeper:
         with judge_socket:
             instance = self._start(judge_socket, report_write)
         os.close(report_write)
+        ready = False
         try:
-            return self._watch(instance, judge, report_read, on_ready)
+            ready = self._watch(instance, judge, report_read, on_ready)
+            return ready
         finally:
             os.close(report_read)
-            _end(instance, self._limits.shutdown_s)
+            _end(instance, self._limits.shutdown_s if ready else 0.0)  # before, there are no calls to wait for
             with contextlib.suppress(ProcessLookupError):  # processes of its episodes that hang in their code
                 os.killpg(instance.pid, signal.SIGKILL)
             _end(judge, 1.0)
@@ -204,7 +212,7 @@ class Keeper:
         """Watches until the instance ends or is to end. Returns whether it became ready.
 
         Raises:
-            StartFailed: The instance said why it cannot start.
+            StartFailed: The instance cannot start, or ended before it was ready.
         """
         reader = _ReportReader(report)
         ready = False
@@ -214,6 +222,8 @@ class Keeper:
                 _raise_failure(said)
                 ready = True
                 on_ready(self.address)
+            if ended and not ready:
+                raise StartFailed(f"the instance ended before it was ready ({_how(instance)}); its log is above")
             if ended:
                 break
             if judge.poll() is not None:
@@ -295,6 +305,12 @@ def _nothing(_address: Address) -> None:
 def _raise_failure(said: Mapping[str, str]) -> None:
     if "failed" in said:
         raise StartFailed(said["failed"], detail=said.get("detail", ""))
+
+
+def _how(ended: "subprocess.Popen[bytes]") -> str:
+    """How a process ended, in words."""
+    status = ended.returncode
+    return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
 
 
 def _end(process: "subprocess.Popen[bytes]", patience_s: float) -> None:
