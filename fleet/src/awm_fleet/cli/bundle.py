@@ -28,7 +28,12 @@ def _clock(text: str) -> datetime:
         raise typer.BadParameter(str(exc)) from exc
 
 
-@app.command("import")
+@app.command(
+    "import",
+    epilog=output.examples(
+        "awm bundle import FILES --out bundles", "awm bundle import FILES --out bundles --scenarios Rover --json"
+    ),
+)
 def import_(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder with gen_envs.jsonl, gen_db.jsonl, ...")],
     out: Annotated[Path, typer.Option("--out", help="Where the bundles go, a folder each.")],
@@ -39,7 +44,11 @@ def import_(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Import AWM's JSON Lines files as bundles, and name every defect in them."""
+    """Import AWM's JSON Lines files as bundles.
+
+    Every defect is named: what was mended, what was dropped, what is odd. Exits with 3 when a scenario is quarantined,
+    because its code does not load or nothing of its database can be made.
+    """
     wanted = [name.strip() for name in scenarios.split(",") if name.strip()]
     found = rows.load(folder)
     selected = importing.select(found, wanted)
@@ -58,13 +67,16 @@ def import_(
         raise typer.Exit(_PARTLY)
 
 
-@app.command()
+@app.command(epilog=output.examples("awm bundle export bundles --out files"))
 def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A bundle, or a folder of bundles.")],
     out: Annotated[Path, typer.Option("--out", help="Where the JSON Lines files go.")],
     as_json: AsJson = False,
 ) -> None:
-    """Export bundles as AWM's JSON Lines files and a sidecar, from which an import makes the same bundles."""
+    """Export bundles as AWM's JSON Lines files.
+
+    A sidecar, awm_bundle.jsonl, holds what they cannot carry: an import of the folder makes the same bundles again.
+    """
     bundles = [reading.read(path) for path in _bundles_in(folder)]
     exporting.export(bundles, out)
     if as_json:
@@ -73,11 +85,14 @@ def export(
         output.say(f"Exported {len(bundles)} scenario(s) to {out}")
 
 
-@app.command()
+@app.command(epilog=output.examples("awm bundle show bundles/rover"))
 def show(
     path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder.")], as_json: AsJson = False
 ) -> None:
-    """Show a bundle's report card: what it is, its tasks and tools, and what is wrong with it."""
+    """Show a bundle's report card.
+
+    What it is, its tasks and tools, and what is wrong with it.
+    """
     bundle = reading.read(path)
     if as_json:
         output.document(bundle_tables.card(bundle))
@@ -85,12 +100,15 @@ def show(
         bundle_tables.print_card(bundle)
 
 
-@app.command()
+@app.command(epilog=output.examples("awm bundle check bundles", "awm bundle check bundles/rover --json"))
 def check(
-    paths: Annotated[list[Path], typer.Argument(metavar="BUNDLE...", help="Bundles, or folders of bundles.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="BUNDLE", help="Bundles, or folders of bundles.")],
     as_json: AsJson = False,
 ) -> None:
-    """Check that bundles are whole: they read, match their digests, build, and have all that they name."""
+    """Check that bundles are whole.
+
+    They read, match their digests, build, and have all that they name.
+    """
     bundles = [path for given in paths for path in _bundles_in(given)]
     checked = {path: _slips(path) for path in output.tracked(iter(bundles), len(bundles), "Checking")}
     if as_json:

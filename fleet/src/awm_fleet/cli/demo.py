@@ -31,10 +31,10 @@ def demo(
     task: Annotated[str | None, typer.Option(help="The task's id; by default the first that has an oracle.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Play a task's oracle call by call, show the rows that changed, and the verdict.
+    """Solve a task before your eyes, and judge it.
 
-    Starts an instance of its own on free ports and stops it at the end; nothing is left behind. Exits with 0 when the
-    task is completed.
+    Plays the task's oracle call by call, and shows the rows that changed and the verdict. An instance is started for
+    it on free ports and stopped at the end; nothing is left behind. Exits with 0 when the task is completed.
     """
     bundle = reading.read(locating.bundle_folder(name))
     chosen = _task(bundle, task)

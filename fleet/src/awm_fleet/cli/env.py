@@ -15,7 +15,7 @@ from awm_runtime.bundle import database, model
 from awm_runtime.contract import problems
 from awm_runtime.determinism import clock as clocks
 
-app = typer.Typer(name="env", no_args_is_help=True, help="Serve, check and reset one environment on this machine.")
+app = typer.Typer(name="env", no_args_is_help=True, help="Serve, check and reset environments.")
 
 EXIT_PARTLY = 3
 _RESET_CLOCK = clocks.parse("2026-01-01T09:00:00Z")
@@ -123,9 +123,10 @@ def check_all(
     ] = "",
     json_: Json = False,
 ) -> None:
-    """Load every environment of a file, each confined in a process of its own, and count its tools.
+    """Check that every environment loads.
 
-    Exits with 3 when some environment does not load; its reason is in the table.
+    Each is loaded in a confined process of its own, and its tools are counted. Exits with 3 when some do not load; the
+    reasons are in the table.
     """
     files = {
         "gen_envs.jsonl": locating.awm_file(input_, "--input"),

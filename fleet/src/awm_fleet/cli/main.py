@@ -10,7 +10,6 @@ from awm_runtime import errors
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 
 def _one_spelling(token: str) -> str:
@@ -40,15 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _status(arguments: Sequence[str] | None) -> int:
     try:
-        return app(arguments, standalone_mode=False) or 0
+        return app(arguments, prog_name="awm", standalone_mode=False) or 0
     except typer.TyperException as exc:
         return _wrong_usage(exc)
     except errors.AwmError as exc:
         output.complain(str(exc), detail=getattr(exc, "detail", ""))
     except OSError as exc:
         output.complain(f"{exc.filename or 'the system'}: {exc.strerror or exc}")
-    except typer.Abort:
-        return EXIT_INTERRUPTED
     return EXIT_FAILED
 
 

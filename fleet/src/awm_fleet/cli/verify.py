@@ -55,10 +55,10 @@ def verify(
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Judge a run: a verifier compares the databases before and after it.
+    """Judge a run by its two databases.
 
-    The verifier runs confined, in a process of its own, on copies. Exits with 0 when there is a verdict, whatever it
-    is, and with 1 when the verifier gave none.
+    A verifier compares the database before the run with the one after it: confined, in a process of its own, on copies.
+    Exits with 0 when there is a verdict, whatever it is, and with 1 when the verifier gave none.
     """
     run = runs.trajectory(input_)
     source = _verifier(
