@@ -94,6 +94,17 @@ def test_code_that_keeps_state_in_its_module_gets_a_process_per_episode(tmp_path
     assert ("module_state", "environment.py", "noted") in kinds(done["shop"].bundle)
 
 
+def test_a_row_of_another_shape_costs_its_scenario_that_row_only(tmp_path: Path) -> None:
+    spoilt, headless = scenario("Shop", APP), scenario("Zoo", APP)
+    spoilt["gen_verifier"].append({"scenario": "Shop", "task_idx": "first"})
+    headless["gen_envs"] = [{"scenario": "Zoo", "full_code": None}]
+    done = import_all(write(tmp_path / "in", spoilt, headless), tmp_path / "out")
+    assert ("unusable_row", "gen_verifier.jsonl", "dropped") in kinds(done["shop"].bundle)
+    assert done["shop"].bundle.scenario.tier == "bronze"
+    assert done["zoo"].quarantined == "gen_envs.jsonl has no usable row for it"
+    assert "line 2: full_code: " in done["zoo"].detail
+
+
 UNSERVED = """
 from collections.abc import Callable
 from fastapi import Body, File, UploadFile

@@ -32,7 +32,7 @@ def test_half_of_a_surrogate_pair_in_bytes_is_no_text(tmp_path: Path) -> None:
 
 def test_a_name_too_long_for_a_folder_is_refused(tmp_path: Path) -> None:
     line = json.dumps(GOOD | {"scenario": "x" * 201}).encode()
-    with pytest.raises(errors.BundleError, match=r"file\.jsonl:2: scenario: a name of 201 characters; 200 is the most"):
+    with pytest.raises(errors.BundleError, match=r"file\.jsonl:2: scenario: 201 characters; 200 is the most"):
         read(tmp_path, line, rows.SpecRow)
 
 
@@ -40,6 +40,34 @@ def test_a_task_number_too_long_for_a_file_name_is_refused(tmp_path: Path) -> No
     line = json.dumps({"scenario": "x", "task_idx": 10**80}).encode()
     with pytest.raises(errors.BundleError, match=r"file\.jsonl:2: task_idx: "):
         read(tmp_path, line, rows.VerifierRow)
+
+
+def test_a_file_that_is_a_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(errors.BundleError, match=r"cannot be read: Is a directory"):
+        list(rows.read(tmp_path, rows.SpecRow))
+
+
+@pytest.mark.parametrize(
+    ("file", "row", "complaint"),
+    [
+        ("gen_spec.jsonl", {"api_spec": []}, "api_spec: "),
+        ("gen_tasks.jsonl", {}, "tasks: Field required"),
+        ("gen_verifier.jsonl", {"task_idx": "first"}, "task_idx: "),
+    ],
+)
+def test_a_row_of_another_shape_is_kept_as_unusable_beside_the_others(
+    tmp_path: Path, file: str, row: dict[str, object], complaint: str
+) -> None:
+    good = tmp_path / "gen_envs.jsonl"
+    good.write_text(json.dumps({"scenario": "Zoo", "full_code": ""}), encoding="utf-8")
+    bad = tmp_path / file
+    bad.write_text(json.dumps({"scenario": "Zoo", **row}), encoding="utf-8")
+    zoo = rows.join({"gen_envs.jsonl": good, file: bad})["zoo"]
+    [(where, why)] = zoo.unusable
+    assert where == file
+    assert why.startswith(f"line 1: {complaint}")
+    assert list(zoo.single) == ["gen_envs.jsonl"]
+    assert zoo.exists
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_no_part_of_a_row(tmp_path: Path) -> None:

@@ -60,8 +60,8 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ('{"scenario": "x", "full', r"gen_envs\.jsonl:2: broken JSON: .* \(column 19\)"),
-        ('{"scenario": "x"}', r"gen_envs\.jsonl:2: full_code: Field required"),
-        ('{"scenario": "x", "full_code": 1}', r"gen_envs\.jsonl:2: full_code: "),
+        ('{"full_code": ""}', r"gen_envs\.jsonl:2: scenario: missing"),
+        ('{"scenario": 1, "full_code": ""}', r"gen_envs\.jsonl:2: scenario: missing, or no text"),
         ("[]", r"gen_envs\.jsonl:2: the row: "),
         ('{"scenario": "!", "full_code": ""}', r"gen_envs\.jsonl:2: scenario: '!' has no letter"),
         ('{"scenario": "x", "full_code": "", "a": "\\ud800"}', r"gen_envs\.jsonl:2: holds half of a surrogate"),

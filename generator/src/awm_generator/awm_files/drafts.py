@@ -31,7 +31,10 @@ def draft(originals: rows.Originals, root: Path, clock: datetime | None) -> mode
     """
     environment, schema = originals.row(rows.EnvRow), originals.row(rows.DbRow)
     if environment is None or schema is None:
-        raise Quarantined(f"{rows.REQUIRED[1 if environment else 0]} has no row for it")
+        file = rows.REQUIRED[1 if environment else 0]
+        complaints = [complaint for unusable, complaint in originals.unusable if unusable == file]
+        what = "no usable row" if complaints else "no row"
+        raise Quarantined(f"{file} has {what} for it", detail="\n".join(complaints))
     tasks, task_findings = _tasks(originals)
     sample = originals.row(rows.SampleRow)
     clock = clock or dates.clock(
@@ -114,11 +117,13 @@ def _description(originals: rows.Originals) -> str:
 
 
 def _missing(originals: rows.Originals) -> list[model.Finding]:
-    """What files lack a row for the scenario, and which have several."""
-    absent = [file for file in rows.EXPECTED if file not in originals.single]
-    if not originals.verifiers:
+    """What files lack a row for the scenario, which have several, and which have one that is of no use."""
+    present = {*originals.single, *(file for file, _ in originals.unusable)}
+    absent = [file for file in rows.EXPECTED if file not in present]
+    if not originals.verifiers and present.isdisjoint(rows.VERIFIERS):
         absent.append(rows.VERIFIERS[0])
     return [
+        *(_row_finding("unusable_row", file, "dropped", complaint) for file, complaint in originals.unusable),
         *(_row_finding("missing_row", file, "noted", "no row for this scenario") for file in absent),
         *(
             _row_finding("duplicate_row", file, "resolved", "several rows for this scenario; the last one counts")

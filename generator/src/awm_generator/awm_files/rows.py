@@ -140,13 +140,15 @@ class Originals:
     """All rows of one scenario, by file.
 
     Attributes:
-        repeated: Files with more than one row for it; the last one counts.
+        repeated: Files with more than one usable row for it; the last one counts.
+        unusable: Files with a row for it that is not of the shape that it should be, and what is wrong with it.
     """
 
     name: str
     single: dict[str, Row] = field(default_factory=dict)
     verifiers: list[VerifierRow] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
+    unusable: list[tuple[str, str]] = field(default_factory=list)
 
     def row(self, kind: type[_Row]) -> _Row | None:
         """The row of one kind, if there is one."""
@@ -155,7 +157,7 @@ class Originals:
     @property
     def exists(self) -> bool:
         """Whether there is code or a schema, so that the other rows are about something."""
-        return any(file in self.single for file in REQUIRED)
+        return any(file in REQUIRED for file in (*self.single, *(file for file, _ in self.unusable)))
 
     @property
     def title(self) -> str:
@@ -188,15 +190,23 @@ def join(files: Mapping[str, Path]) -> dict[str, Originals]:
         BundleError: a line is broken; the message names file and line.
     """
     joined: dict[str, Originals] = {}
-    for file in (*REQUIRED, *(file for file in KINDS if file not in REQUIRED)):
-        for row in read(files[file], KINDS[file]) if file in files else ():
-            originals = _of(joined, row)
+    singles = (*REQUIRED, *(file for file in KINDS if file not in REQUIRED))
+    kinds: dict[str, type[Row]] = {**{file: KINDS[file] for file in singles}, **dict.fromkeys(VERIFIERS, VerifierRow)}
+    for file, kind in kinds.items():
+        for number, value in _values(files[file]) if file in files else ():
+            name = _name(value, kind, f"{files[file]}:{number}")
+            originals = joined.setdefault(name, Originals(name))
+            try:
+                row = _validated(value, kind, f"line {number}")
+            except errors.BundleError as exc:
+                originals.unusable.append((file, str(exc)))
+                continue
+            if isinstance(row, VerifierRow):
+                originals.verifiers.append(row)
+                continue
             if file in originals.single:
                 originals.repeated.append(file)
             originals.single[file] = row
-    for file in VERIFIERS:
-        for verifier in read(files[file], VerifierRow) if file in files else ():
-            _of(joined, verifier).verifiers.append(verifier)
     return joined
 
 
@@ -206,13 +216,23 @@ def read(path: Path, kind: type[_Row]) -> Iterator[_Row]:
     Raises:
         BundleError: a line is broken; the message names file and line.
     """
+    for number, value in _values(path):
+        _name(value, kind, f"{path}:{number}")
+        yield _validated(value, kind, f"{path}:{number}")
+
+
+def _values(path: Path) -> Iterator[tuple[int, Any]]:
+    """The JSON values of a file's lines, each with its line's number."""
     if not path.exists():
         return
-    # Bytes, not text: only a line feed ends a line of JSON Lines.
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield _row(line.strip(), kind, f"{path}:{number}")
+    try:
+        # Bytes, not text: only a line feed ends a line of JSON Lines.
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield number, _parsed(line.strip(), f"{path}:{number}")
+    except OSError as exc:
+        raise errors.BundleError(f"{path}: cannot be read: {exc.strerror}") from exc
 
 
 def joins(title: str, name: str) -> bool:
@@ -220,19 +240,20 @@ def joins(title: str, name: str) -> bool:
     return names.normalise(title) == name
 
 
-def _of(joined: dict[str, Originals], row: Row) -> Originals:
-    name = names.normalise(row.scenario)
-    return joined.setdefault(name, Originals(name))
-
-
-def _row(line: bytes, kind: type[_Row], place: str) -> _Row:
-    row = _validated(_parsed(line, place), kind, place)
-    length = len(names.normalise(row.scenario))
-    if not length:
-        raise errors.BundleError(f"{place}: scenario: {row.scenario!r} has no letter or digit to name it by")
-    if length > _LONGEST_NAME:
-        raise errors.BundleError(f"{place}: scenario: a name of {length} characters; {_LONGEST_NAME} is the most")
-    return row
+def _name(value: object, kind: type[Row], place: str) -> str:
+    """The normalised name of the scenario that a row is about."""
+    if not isinstance(value, dict):
+        raise errors.BundleError(f"{place}: the row: must be a JSON object")
+    key = kind.model_fields["scenario"].alias or "scenario"
+    name = value.get(key)
+    if not isinstance(name, str):
+        raise errors.BundleError(f"{place}: {key}: missing, or no text; every row names its scenario")
+    normalised = names.normalise(name)
+    if not normalised:
+        raise errors.BundleError(f"{place}: {key}: {name!r} has no letter or digit to name it by")
+    if len(normalised) > _LONGEST_NAME:
+        raise errors.BundleError(f"{place}: {key}: {len(normalised)} characters; {_LONGEST_NAME} is the most")
+    return normalised
 
 
 def _parsed(line: bytes, place: str) -> Any:
