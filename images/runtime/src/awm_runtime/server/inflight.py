@@ -36,7 +36,9 @@ class InFlightTable:
     def __init__(self, path: Path) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.posix_fallocate(descriptor, 0, SLOTS * _SLOT.size)  # writing to a map that the disk lacks would kill
+            os.ftruncate(descriptor, SLOTS * _SLOT.size)
+            if hasattr(os, "posix_fallocate"):  # writing to a map that the disk has no room for kills
+                os.posix_fallocate(descriptor, 0, SLOTS * _SLOT.size)
             self._map = mmap.mmap(descriptor, SLOTS * _SLOT.size)
         finally:
             os.close(descriptor)

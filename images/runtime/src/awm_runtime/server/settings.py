@@ -10,6 +10,8 @@ PREFIX = "AWM_"
 
 KIB = 1024
 MIB = 1024 * KIB
+_MOST = {"seconds": 10**9}
+"""By unit; others may be what a signed 64-bit number holds."""
 
 
 def _setting(default: float, unit: str, meaning: str) -> float:
@@ -41,7 +43,7 @@ class Settings:
         """Reads the settings that are given; the others keep their defaults.
 
         Raises:
-            PermanentError: naming the variable that holds no positive number.
+            PermanentError: naming the variable that holds no positive number, or one beyond any use.
         """
         given: dict[str, float] = {}
         for each in dataclasses.fields(cls):
@@ -53,9 +55,8 @@ class Settings:
                 value = kind(environment[name])
             except ValueError:
                 value = kind(-1)
-            if not value > 0:
-                raise errors.PermanentError(
-                    f"{name} must be a positive number of {each.metadata['unit']}, not {environment[name]!r}"
-                )
+            unit = each.metadata["unit"]
+            if not 0 < value <= _MOST.get(unit, 2**63 - 1):
+                raise errors.PermanentError(f"{name} must be a positive number of {unit}, not {environment[name]!r}")
             given[each.name] = value
         return cls(**given)  # type: ignore[arg-type]
