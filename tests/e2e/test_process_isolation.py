@@ -11,6 +11,7 @@ import instances
 import psutil
 import pytest
 
+from awm_registry import client
 from awm_runtime.bundle import model
 from awm_runtime.contract import episodes, problems
 
@@ -102,17 +103,25 @@ def attempt(what: str, target: str):
         return {"refused": errno.errorcode[exc.errno]}
 
 
+def of_the_server(name):
+    # An attribute of the server that this process was forked from.
+    frame = sys._getframe()
+    while frame:
+        for held in list(frame.f_locals.values()):
+            found = getattr(held, name, None)
+            if found is not None:
+                return found
+        frame = frame.f_back
+
+
 @app.post("/table", operation_id="write_into_the_table_of_calls")
 def write_into_the_table_of_calls():
-    frame = sys._getframe()
-    while frame:  # up into the server that this process was forked from
-        for held in list(frame.f_locals.values()):
-            table = getattr(held, "_in_flight", None)
-            if table is not None:
-                table._map[:64] = b"x" * 64
-                return "written"
-        frame = frame.f_back
-    return "not found"
+    of_the_server("_in_flight")._map[:64] = b"x" * 64
+
+
+@app.get("/store", operation_id="known_episodes")
+def known_episodes():
+    return [each.id for each in of_the_server("_store")]
 """
 VERIFIER = """
 import sqlite3
@@ -143,7 +152,7 @@ def pid_of(instance: instances.Running, episode: episodes.EpisodeView) -> int:
 
 
 def children(instance: instances.Running) -> set[int]:
-    return {child.pid for child in instance.process("awm_runtime.server.instance").children()}
+    return {child.pid for child in instance.process("awm_runtime.server.instance").children(recursive=True)}
 
 
 def test_a_module_keeps_its_state_for_its_episode_alone(instance: instances.Running) -> None:
@@ -298,6 +307,24 @@ def test_a_process_cannot_write_into_the_table_of_calls(instance: instances.Runn
     assert instance.process("awm_runtime.server.instance").pid == server
 
 
+def test_a_process_has_nothing_of_other_episodes_in_memory(instance: instances.Running) -> None:
+    other = instance.open()
+    instance.call(other, "put", item="private")
+    assert other.id not in instance.call(instance.open(), "known_episodes").data()
+
+
+def test_an_instance_that_can_fork_no_more_is_restarted(instance: instances.Running) -> None:
+    server = instance.process("awm_runtime.server.instance")
+    [nursery] = server.children()
+    episode = instance.open()
+    nursery.kill()
+    instances.wait_for(lambda: not nursery.is_running() or nursery.status() == psutil.STATUS_ZOMBIE)
+    with pytest.raises((problems.ProblemError, client.Unreachable)):
+        instance.call(episode, "look")
+    server.wait(20)
+    assert json.loads(instances.wait_for(lambda: instance.call(episode, "look")).text)["basket"] == []
+
+
 def test_stopping_the_keeper_leaves_no_process(tmp_path: Path) -> None:
     bundle = bundles.make(tmp_path / "workshop", WORKSHOP, isolation="process")
     with instances.running(bundle, tmp_path / "state", call_deadline_s=60, shutdown_s=1) as running:
@@ -318,5 +345,5 @@ def test_a_killed_instance_leaves_no_process_and_says_that_its_state_is_gone(ins
     pid = pid_of(instance, episode)
     instance.process("awm_runtime.server.instance").kill()
     assert json.loads(instances.wait_for(lambda: instance.call(episode, "look")).text)["basket"] == []
-    assert instance.control.get(episode.id).interrupted == 1
+    assert instance.control.get(episode.id).interrupted == 2
     instances.wait_for(lambda: not psutil.pid_exists(pid))

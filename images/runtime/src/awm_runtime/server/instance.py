@@ -41,11 +41,13 @@ from awm_runtime.server import (
     loading,
     logs,
     metrics,
+    nursery,
     outcomes,
     processes,
     runners,
     scenarios,
     settings,
+    storage,
 )
 from awm_runtime.verification import sandbox
 
@@ -62,7 +64,7 @@ def main(arguments: list[str]) -> int:
     descriptors = configuration.Descriptors.parse(arguments[1])
     logs.to_standard_error(watched=config.watched)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    processes.die_with(os.getppid())
+    nursery.die_with(os.getppid())
     try:
         limits = settings.Settings.from_environment(os.environ)
         bundle = reading.read(Path(config.bundle))
@@ -228,7 +230,16 @@ class Instance:
             return runners.InlineRunner(app, watcher)
         # Within the grace: at its end the keeper kills the whole instance.
         wait_s = self._limits.call_deadline_s + self._limits.call_grace_s / 2
-        return processes.ForkingRunner(app, confine=partial(_confine_child, self._config), wait_s=wait_s)
+        return processes.ForkingRunner(
+            app,
+            confine=partial(_confine_child, self._config),
+            connect=partial(
+                storage.EpisodeConnections,
+                foreign_keys=self._store.world.foreign_keys,
+                max_bytes=self._limits.episode_bytes,
+            ),
+            wait_s=wait_s,
+        )
 
     async def _sweep(self, scenario: scenarios.LoadingScenario) -> None:
         while True:
@@ -281,10 +292,10 @@ def _confine(config: configuration.InstanceConfig, *, processes: bool) -> None:
         )
 
 
-def _confine_child(config: configuration.InstanceConfig, episode: episodes.Episode) -> None:
+def _confine_child(config: configuration.InstanceConfig, folder: Path) -> None:
     confinement.confine(
         confinement.Policy(
-            read=(*confinement.runtime_read_paths(), Path(config.bundle)), write=(episode.folder,), processes=False
+            read=(*confinement.runtime_read_paths(), Path(config.bundle)), write=(folder,), processes=False
         )
     )
 

@@ -1,35 +1,31 @@
 """A process per episode, for code that keeps state in its module (`isolation: process`).
 
-The instance loads the code once and forks for each episode on its first call. What a child says is data: it is framed
-JSON and bytes, never unpickled. A child that dies takes its module's state along; the database stays.
+The instance loads the code once; each episode's process is forked on its first call. What a child says is data: it is
+framed JSON and bytes, never unpickled. A child that dies takes its module's state along; the database stays.
 """
 
 import asyncio
 import contextlib
-import ctypes
-import gc
-import logging
 import os
 import signal
 import socket
 import struct
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NoReturn
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import orjson
 
 from awm_runtime.contract import problems
 from awm_runtime.determinism import context
-from awm_runtime.server import asgi, deadlines, episodes, runners, tools
-
-logger = logging.getLogger(__name__)
+from awm_runtime.server import asgi, deadlines, episodes, nursery, runners, storage, tools
 
 _FRAME = struct.Struct("<II")
 _LARGEST = 64 * 1024 * 1024
-_PR_SET_PDEATHSIG = 1
+_CHUNK = 64 * 1024
 
 
 class ChildFailed(Exception):
@@ -51,14 +47,21 @@ class ForkingRunner:
 
     Args:
         app: The loaded app.
-        confine: Called in each child with its episode, before any of its calls.
+        confine: Called in each child with its episode's folder, before any of its calls.
+        connect: Makes the connections of a database.
         wait_s: How long an answer is waited for; then the child is killed. Longer than a call's deadline, which the
             child keeps by itself where it can.
     """
 
-    def __init__(self, app: asgi.StartedApp, *, confine: Callable[[episodes.Episode], None], wait_s: float) -> None:
-        self._app = app
-        self._confine = confine
+    def __init__(
+        self,
+        app: asgi.StartedApp,
+        *,
+        confine: Callable[[Path], None],
+        connect: Callable[[Path], storage.EpisodeConnections],
+        wait_s: float,
+    ) -> None:
+        self._nursery = nursery.Nursery(partial(_live, app, confine, connect))
         self._wait_s = wait_s
         self._children: dict[str, _Child] = {}
 
@@ -91,12 +94,17 @@ class ForkingRunner:
         child = self._children.pop(episode.id, None)
         if child is None:
             return
-        child.writer.close()
         # A kernel whose Landlock cannot hold signals to the own children lets us send none: there the child ends when
-        # it sees the closed socket, and the keeper ends all of us where it never looks.
-        with contextlib.suppress(PermissionError):
-            os.kill(child.pid, signal.SIGKILL)
-        await asyncio.to_thread(os.waitpid, child.pid, 0)
+        # it sees that we hung up, and the keeper ends all of us where it never looks.
+        with contextlib.suppress(OSError, RuntimeError):
+            child.writer.write_eof()
+        if not child.reader.at_eof():
+            with contextlib.suppress(PermissionError, ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                while await child.reader.read(_CHUNK):  # until it is gone: it may be writing to the database
+                    pass
+        child.writer.close()
 
     async def tidy(self) -> None:
         for child in list(self._children.values()):
@@ -104,71 +112,50 @@ class ForkingRunner:
                 await self.leave(child.episode)
 
     async def _fork(self, episode: episodes.Episode) -> _Child:
-        ours, theirs = socket.socketpair()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            _be_child(theirs, episode, self._app, self._confine, parent=parent)
-        theirs.close()
-        reader, writer = await asyncio.open_connection(sock=ours, limit=_LARGEST)
+        try:
+            pid, peer = self._nursery.fork(episode.database)
+        except nursery.NurseryGone as exc:
+            os.kill(os.getpid(), signal.SIGTERM)  # the keeper starts the next instance
+            raise problems.ProblemError(problems.Code.INTERNAL, "the instance has to be restarted") from exc
+        except OSError as exc:
+            raise problems.ProblemError(
+                problems.Code.AT_CAPACITY, "this instance has no room for another process", retry_after_s=5
+            ) from exc
+        reader, writer = await asyncio.open_connection(sock=peer, limit=_LARGEST)
         child = self._children[episode.id] = _Child(episode, pid, reader, writer)
         return child
 
 
-def die_with(parent: int) -> None:
-    """Asks the kernel to kill this process when its parent dies, so that none is left behind."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it died before the line above
-            os._exit(1)
-
-
-def _be_child(
-    peer: socket.socket,
-    episode: episodes.Episode,
+def _live(
     app: asgi.StartedApp,
-    confine: Callable[[episodes.Episode], None],
-    *,
-    parent: int,
-) -> NoReturn:
-    """The whole life of an episode's process; never returns into the server that it was forked from."""
-    status = 1
-    try:
-        die_with(parent)
-        gc.freeze()
-        keep = peer.fileno()
-        os.closerange(3, keep)
-        os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, signal.SIG_DFL)
-        signal.set_wakeup_fd(-1)
-        confine(episode)
-        asyncio._set_running_loop(None)
-        loop = asyncio.SelectorEventLoop()
-        loop.run_until_complete(_answer_calls(peer, episode, app))
-        status = 0
-    except Exception:
-        logger.exception("the process of %s failed", episode.id)
-    finally:
-        os._exit(status)
+    confine: Callable[[Path], None],
+    connect: Callable[[Path], storage.EpisodeConnections],
+    peer: socket.socket,
+    database: Path,
+) -> None:
+    """The whole life of an episode's process."""
+    confine(database.parent)
+    asyncio._set_running_loop(None)  # the server's, which was running when all this was forked
+    asyncio.SelectorEventLoop().run_until_complete(_answer_calls(peer, connect(database), app))
 
 
-async def _answer_calls(peer: socket.socket, episode: episodes.Episode, app: asgi.StartedApp) -> None:
+async def _answer_calls(peer: socket.socket, connections: storage.EpisodeConnections, app: asgi.StartedApp) -> None:
     reader, writer = await asyncio.open_connection(sock=peer, limit=_LARGEST)
-    runner = runners.InlineRunner(app, deadlines.Deadlines())
+    watcher = deadlines.Deadlines()
     while True:
         try:
             question, body = await _read_frame(reader)
         except EOFError:
             return
         call = context.CallContext(
-            clock=datetime.fromisoformat(question["clock"]), seed=question["seed"], number=question["number"]
+            clock=datetime.fromisoformat(question["clock"]),
+            seed=question["seed"],
+            number=question["number"],
+            connections=connections,
         )
         call.deadline = question["deadline"]
         try:
-            reply = await runner.run(episode, call, _request_of(question, body))
+            reply = await runners.run_in_app(app, watcher, call, _request_of(question, body))
         except problems.ProblemError:
             writer.write(_frame({"status": 500, "overdue": True}, b""))
         else:
