@@ -33,7 +33,7 @@ class Size:
         }
 
 
-FULL = Size(calls=calls.Effort(rounds=3, seconds=4), lives=300, counts=(256, 1024), starts=5)
+FULL = Size(calls=calls.Effort(rounds=3, seconds=3), lives=300, counts=(256, 1024), starts=5)
 QUICK = Size(calls=calls.Effort(rounds=1, seconds=1), lives=10, counts=(8, 16), starts=1)
 
 

@@ -48,7 +48,7 @@ _WARM_UP_CALLS = 100
 Call = Callable[[], Awaitable[None]]
 
 
-async def floor(bundle: model.Bundle, tool: str, state: Path, seconds: float) -> list[float]:
+async def floor(bundle: model.Bundle, tool: str, state: Path, seconds: float) -> dict[str, float]:
     """The bare app call."""
     plain = shutil.copyfile(state / "seed.db", state / "plain.db")
     os.environ["DATABASE_PATH"] = f"sqlite:///{plain}"
@@ -67,7 +67,7 @@ async def floor(bundle: model.Bundle, tool: str, state: Path, seconds: float) ->
         return await _timed(call, seconds)
 
 
-async def in_episode(bundle: model.Bundle, tool: str, state: Path, seconds: float) -> list[float]:
+async def in_episode(bundle: model.Bundle, tool: str, state: Path, seconds: float) -> dict[str, float]:
     """A call through its episode."""
     async with _host(bundle, state) as (host, episode):
 
@@ -78,7 +78,7 @@ async def in_episode(bundle: model.Bundle, tool: str, state: Path, seconds: floa
         return await _timed(call, seconds)
 
 
-async def through_plane(bundle: model.Bundle, tool: str, state: Path, seconds: float) -> list[float]:
+async def through_plane(bundle: model.Bundle, tool: str, state: Path, seconds: float) -> dict[str, float]:
     """A call through the agent plane, as uvicorn would hand it over."""
     async with _host(bundle, state) as (host, episode):
         plane = agent_plane.AgentPlane(host, guard=hosts.guard(), request_limit_bytes=settings.MIB)
@@ -126,16 +126,18 @@ async def _host(bundle: model.Bundle, state: Path) -> AsyncIterator[tuple[calls.
         await asyncio.to_thread(code.shutdown)
 
 
-async def _timed(call: Call, seconds: float) -> list[float]:
-    """Seconds of each call."""
+async def _timed(call: Call, seconds: float) -> dict[str, float]:
+    """The figures of calls that are made one after the other for some seconds."""
     for _ in range(_WARM_UP_CALLS):
         await call()
     taken: list[float] = []
+    used = time.process_time()
     end = time.perf_counter() + seconds
     while (began := time.perf_counter()) < end:
         await call()
         taken.append(time.perf_counter() - began)
-    return taken
+    cpu_ms = 1e3 * (time.process_time() - used) / len(taken)
+    return {**report.percentiles(taken), "calls_per_s": len(taken) / sum(taken), "cpu_ms": cpu_ms}
 
 
 def main(part: str, bundle_folder: str, tool: str, state_folder: str, seconds: str) -> None:
@@ -143,8 +145,7 @@ def main(part: str, bundle_folder: str, tool: str, state_folder: str, seconds: s
     bundle = reading.read(Path(bundle_folder))
     state = Path(state_folder)
     database.build(bundle.schema_sql, bundle.seed_sql, bundle.clock, state / "seed.db", bundle.scenario.foreign_keys)
-    taken = uvloop.run(PARTS[part](bundle, tool, state, float(seconds)))
-    print(json.dumps({**report.percentiles(taken), "calls_per_s": len(taken) / sum(taken)}))
+    print(json.dumps(uvloop.run(PARTS[part](bundle, tool, state, float(seconds)))))
 
 
 if __name__ == "__main__":

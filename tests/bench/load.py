@@ -19,11 +19,12 @@ _META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelconte
 
 @dataclass(frozen=True)
 class Load:
-    """What came of one run of wrk."""
+    """What came of one run of wrk; `cpu_ms` is the processor time that the scenario's process took per call."""
 
     p50_ms: float
     p99_ms: float
     calls_per_s: float
+    cpu_ms: float
 
 
 def require() -> None:
@@ -43,17 +44,24 @@ def run(instance: serving.Instance, episodes: list[str], tool: str, *, era: Era,
     plan = scratch / "plan.txt"
     plan.write_text(_plan(episodes, tool, era))
     before = [_tally(instance, each) for each in episodes]
+    used = instance.cpu_seconds()
     command = ["wrk", "-t1", f"-c{len(episodes)}", f"-d{seconds}s", "-s", str(_SCRIPT), instance.address.agent_url]
     done = subprocess.run([*command, "--", str(plan)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"wrk failed: {done.stderr or done.stdout}")
+    used = instance.cpu_seconds() - used
     said = json.loads(done.stdout.splitlines()[-1])
     after = [_tally(instance, each) for each in episodes]
     calls = sum(calls for calls, _ in after) - sum(calls for calls, _ in before)
     # An answer may be on its way when wrk stops; a status of 200 does not say whether the tool did its work.
     if said["failed"] or any(errors for _, errors in after) or not 0 <= calls - said["requests"] <= len(episodes):
         raise RuntimeError(f"calls went wrong: wrk saw {said}, the episodes {calls} calls and {after}")
-    return Load(said["p50_us"] / 1e3, said["p99_us"] / 1e3, said["requests"] / (said["duration_us"] / 1e6))
+    return Load(
+        p50_ms=said["p50_us"] / 1e3,
+        p99_ms=said["p99_us"] / 1e3,
+        calls_per_s=said["requests"] / (said["duration_us"] / 1e6),
+        cpu_ms=1e3 * used / said["requests"],
+    )
 
 
 def _plan(episodes: list[str], tool: str, era: Era) -> str:

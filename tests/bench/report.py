@@ -15,6 +15,7 @@ _FORMATS = {
     "p50_ms": ("p50 ", ".2f", " ms"),
     "p99_ms": ("p99 ", ".2f", " ms"),
     "over_floor_ms": ("p50 - floor ", ".2f", " ms"),
+    "cpu_ms": ("CPU ", ".2f", " ms"),
     "calls_per_s": ("", ",.0f", " calls/s"),
     "of_floor_rate": ("", ".0%", " of the floor's rate"),
     "seconds": ("", ".2f", " s"),

@@ -87,6 +87,11 @@ class Instance:
         """The process of the "instance" or the "judge"."""
         return next(each for each in self._keeper.children() if any(part in word for word in each.cmdline()[:4]))
 
+    def cpu_seconds(self) -> float:
+        """Processor time that the scenario's process has taken."""
+        times = self.process("instance").cpu_times()
+        return times.user + times.system
+
     def pss_mb(self, part: str | None = None) -> float:
         """Memory of one process, or of the keeper and its children: shared pages count by their share."""
         processes = [self.process(part)] if part else [self._keeper, *self._keeper.children(recursive=True)]
