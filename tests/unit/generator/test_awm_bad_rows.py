@@ -30,6 +30,15 @@ def test_half_of_a_surrogate_pair_in_bytes_is_no_text(tmp_path: Path) -> None:
         read(tmp_path, line, rows.SpecRow)
 
 
+def test_json_that_could_not_be_written_again_is_refused_for_its_depth(tmp_path: Path) -> None:
+    def nested(levels: int) -> bytes:
+        return f'{{"scenario": "x", "api_spec": {{"a": {"[" * levels}{"]" * levels}}}}}'.encode()
+
+    assert read(tmp_path, nested(98), rows.SpecRow)
+    with pytest.raises(errors.BundleError, match=r"file\.jsonl:2: JSON nested too deeply"):
+        read(tmp_path, nested(99), rows.SpecRow)
+
+
 def test_a_name_too_long_for_a_folder_is_refused(tmp_path: Path) -> None:
     line = json.dumps(GOOD | {"scenario": "x" * 201}).encode()
     with pytest.raises(errors.BundleError, match=r"file\.jsonl:2: scenario: 201 characters; 200 is the most"):

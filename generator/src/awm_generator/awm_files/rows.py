@@ -13,6 +13,7 @@ from awm_runtime import errors, names
 
 _Row = TypeVar("_Row", bound="Row")
 _LONGEST_NAME = 200  # as in a bundle; it becomes the name of a folder
+_DEEPEST = 100  # pydantic writes no more than 255
 
 
 class Row(pydantic.BaseModel):
@@ -271,7 +272,20 @@ def _parsed(line: bytes, place: str) -> Any:
         raise errors.BundleError(f"{place}: holds a number that is out of range") from exc
     except RecursionError as exc:
         raise errors.BundleError(f"{place}: JSON nested too deeply") from exc
+    if _deeper_than(_DEEPEST, value):
+        raise errors.BundleError(f"{place}: JSON nested too deeply; {_DEEPEST} levels are the most")
     return value
+
+
+def _deeper_than(levels: int, value: Any) -> bool:
+    """Whether lists and objects are in one another more often than that."""
+    level = [value]
+    for _ in range(levels + 1):
+        level = [part for part in level if isinstance(part, dict | list)]
+        if not level:
+            return False
+        level = [item for part in level for item in (part.values() if isinstance(part, dict) else part)]
+    return True
 
 
 def _finite(text: str) -> float:
