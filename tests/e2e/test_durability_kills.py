@@ -25,8 +25,9 @@ import pytest
 from awm_registry import client
 from awm_runtime.bundle import model
 from awm_runtime.contract import episodes
+from awm_runtime.server import inflight
 
-KILLS = int(os.environ.get("AWM_KILLS", "15"))
+KILLS = int(os.environ.get("AWM_KILLS", "10"))
 WRITERS = 6
 ROWS = 120
 INSTANCE = "awm_runtime.server.instance"
@@ -278,3 +279,29 @@ def test_a_killed_judge_is_replaced(bundle: Path, tmp_path: Path) -> None:
             lambda: (given := instance.control.verify(episode.id)).outcome == "failed" and given
         )
         assert not verdict.mask
+
+
+def test_a_call_that_stays_overdue_has_the_instance_killed(bundle: Path, tmp_path: Path) -> None:
+    with instances.running(bundle, tmp_path / "state") as instance, table_of(instance) as table:
+        process = instance.process(INSTANCE)
+        table.mark("ep_stuck", 1, 1)
+        process.wait(20)
+
+
+def test_an_entry_that_is_just_being_written_has_nobody_killed(bundle: Path, tmp_path: Path) -> None:
+    """Half of it may look long overdue to the keeper, once."""
+    with instances.running(bundle, tmp_path / "state") as instance, table_of(instance) as table:
+        process = instance.process(INSTANCE)
+        seconds = threading.Event()
+        for number in range(60):
+            slot = table.mark("ep_torn", number, 1)
+            assert slot is not None
+            seconds.wait(0.02)
+            table.clear(slot)
+        assert process.is_running()
+        assert "past its hard deadline" not in instance.log()
+
+
+def table_of(instance: instances.Running) -> contextlib.closing[inflight.InFlightTable]:
+    [path] = instance.state.glob("*/inflight")
+    return contextlib.closing(inflight.InFlightTable(path))
