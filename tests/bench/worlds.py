@@ -1,7 +1,7 @@
 """What is measured: the example scenarios, and the sample of AWM files where there is one."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class World:
 
 def names() -> tuple[str, ...]:
     """The scenarios that can be measured here."""
-    return tuple(world_name for world_name, _ in _sources())
+    return tuple(name for name, _ in _sources())
 
 
 def prepared(wanted: list[str], folder: Path) -> Iterator[World]:
@@ -70,5 +70,5 @@ def _world(bundle: model.Bundle) -> World:
     return World(bundle, listing, (listing, *others[:4]))
 
 
-def _reads_without_arguments(tool: dict[str, Any]) -> bool:
+def _reads_without_arguments(tool: Mapping[str, Any]) -> bool:
     return bool(tool["annotations"]["readOnlyHint"]) and not tool["inputSchema"].get("required")
