@@ -2,6 +2,7 @@
 another version of Python."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -21,7 +22,7 @@ import random_calls
 from awm_fleet import examples
 from awm_generator.awm_files import importing, rows
 from awm_registry import client
-from awm_runtime.bundle import database
+from awm_runtime.bundle import database, reading, writing
 from awm_runtime.contract import episodes
 from awm_runtime.server import keeper, launching
 
@@ -165,6 +166,20 @@ def test_another_python_plays_the_same(world: World, tmp_path: Path, python312: 
         assert [each.state_hash for each in after] == [each.state_hash for each in world.played[:FEWER]]
         [again] = replay(world.instance, world.played[:1], order=random.Random(4))
         assert dump(other, after[0]) == dump(world.instance, again)
+
+
+def test_episodes_in_processes_of_their_own_play_the_same(tmp_path: Path) -> None:
+    shared = reading.read(examples.path("library"))
+    scenario = shared.scenario.model_copy(update={"isolation": "process"})
+    apart = writing.write(dataclasses.replace(shared, scenario=scenario), tmp_path / "library").root
+    with (
+        instances.running(shared.root, tmp_path / "shared") as one,
+        instances.running(apart, tmp_path / "apart", call_deadline_s=60) as other,
+    ):
+        seen = random_calls.look_around(one.tools(one.open(seed=0).mcp_url))
+        played = [play_at_random(one, seed, seen.copy()) for seed in range(FEWER)]
+        after = replay(other, played, order=random.Random(5))
+        assert [each.state_hash for each in after] == [each.state_hash for each in played]
 
 
 def test_a_seed_decides_what_is_random_and_a_restart_repeats_none_of_it(tmp_path: Path) -> None:
