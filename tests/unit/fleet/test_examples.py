@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 
 from awm_fleet import examples
 from awm_generator import checking, oracles
@@ -202,6 +203,76 @@ NEAR_MISSES: list[tuple[str, str, Calls, str | None]] = [
     ),
 ]
 
+DETOURS: list[tuple[str, str, Calls, str | None]] = [
+    (
+        "library",
+        "renew-week",
+        [("renew_loan", {"loan_id": 3}), ("renew_loan", {"loan_id": 1})],
+        "Renewals went through for Bread Without Hurry and Slow Trains North; bring back Maps of the Night Sky.",
+    ),
+    (
+        "library",
+        "train-listening",
+        [
+            ("create_reading_list", {"name": "Train listening"}),
+            ("add_to_reading_list", {"list_id": 4, "title_id": 16}),
+            ("remove_from_reading_list", {"list_id": 4, "entry_id": 7}),
+            *[("add_to_reading_list", {"list_id": 4, "title_id": title, "note": ""}) for title in (17, 5, 4, 2)],
+        ],
+        None,
+    ),
+    (
+        "library",
+        "rain-hold",
+        [
+            ("place_hold", {"title_id": 15, "pickup_branch_id": 2}),
+            ("change_hold_pickup", {"hold_id": 11, "pickup_branch_id": 1}),
+        ],
+        None,
+    ),
+    ("library", "two-fines", [("pay_fine", {"fine_id": number}) for number in (2, 1)], "You still owe €4,50."),
+    (
+        "clinic",
+        "settle-up",
+        [
+            ("record_payment", {"invoice_id": n, "amount_cents": cents, "method": "card"})
+            for n, cents in ((2, 2500), (1, 4500))
+        ],
+        "She paid 7,000 cents.",
+    ),
+    (
+        "clinic",
+        "rao-ill",
+        [
+            ("reschedule_appointment", {"appointment_id": visit, "starts_at": f"2026-03-06T{time}"})
+            for visit, time in ((19, "11:00:00+00:00"), (18, "10:00:00"), (32, "10:30:00+01:00"), (17, "09:00:00Z"))
+        ],
+        None,
+    ),
+    (
+        "clinic",
+        "new-patient",
+        [
+            ("create_patient", {"name": " Malik Osei", "born_on": "1988-07-19", "phone": "555-0190", "email": ""}),
+            (
+                "add_referral",
+                {
+                    "patient_id": 15,
+                    "specialty": "physiotherapy",
+                    "issued_by": "Dr Odile Faure",
+                    "expires_on": "2026-06-30",
+                    "visits": 6,
+                },
+            ),
+            (
+                "book_appointment",
+                {"patient_id": 15, "service_id": 5, "practitioner_id": 4, "starts_at": "2026-03-06T13:00:00Z"},
+            ),
+        ],
+        None,
+    ),
+]
+
 REFUSALS = [
     ("library", "place_hold", {"title_id": 999}, "Refused (404): There is no title with id 999."),
     ("library", "place_hold", {"title_id": 18}, "Refused (409): You already have a hold on The Glass Orchard."),
@@ -336,6 +407,40 @@ def test_a_near_miss_does_not_complete(
     assert judged(judge, play, task, answer)["result"] == "others"
 
 
+@pytest.mark.parametrize(("name", "task", "calls", "answer"), DETOURS)
+def test_another_right_way_completes(
+    name: str, task: str, calls: Calls, answer: str | None, plays: dict[str, Play], judge: sandbox.LocalJudge
+) -> None:
+    play = plays[name]
+    play.start_over()
+    for tool, arguments in calls:
+        play.reply(tool, arguments)
+    result = judged(judge, play, task, answer)
+    assert result["result"] == "complete", result["checks"]
+
+
+@pytest.mark.parametrize("name", examples.names())
+def test_reading_costs_a_few_statements_however_long_the_list(name: str, plays: dict[str, Play]) -> None:
+    play = plays[name]
+    play.start_over()
+    statements: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+    try:
+        for tool in play.tools.values():
+            if tool.annotations["readOnlyHint"]:
+                properties = tool.input_schema["properties"]
+                arguments = {key: usual(properties[key]) for key in tool.input_schema.get("required", [])}
+                statements.clear()
+                play.reply(tool.name, arguments)
+                assert 1 <= len(statements) <= 5, (tool.name, statements)
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
+
+
 def test_part_of_the_changes_earns_part_of_the_score(plays: dict[str, Play], judge: sandbox.LocalJudge) -> None:
     play = plays["clinic"]
     play.start_over()
@@ -375,14 +480,19 @@ def test_the_first_task_is_one_to_show(name: str) -> None:
             "next-due",
             "Bread Without Hurry has to go back by Thursday, March 5th; Maps of the Night Sky is next.",
         ),
+        ("library", "next-due", "Bread Without Hurry, due Mar 5."),
         ("library", "third-renewal", "I couldn't renew it: two renewals are the maximum and it has had both."),
+        ("library", "third-renewal", "Sorry, that can't be done: you have used both renewals."),
         ("clinic", "next-visit", "On Thursday 5 March 2026 at 1:30 pm she sees Dr. Caro, and on the 9th Dr. Hale."),
+        ("clinic", "next-visit", "Mar 5, 1.30 pm, Dr Caro"),
         ("clinic", "busiest", "**Dr Yusuf Hale** with 135 minutes; Dr Mina Rao comes second."),
+        ("clinic", "busiest", "Dr. Hale, with 2 hours and 15 minutes."),
         (
             "clinic",
             "expired-referral",
             "That is not possible, his referral is no longer valid: it ran out in February.",
         ),
+        ("clinic", "expired-referral", "Not possible: the referral was only valid until 20 February."),
     ],
 )
 def test_a_right_answer_counts_however_it_is_put(

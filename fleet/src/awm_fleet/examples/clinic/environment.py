@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from fastapi import Depends, FastAPI, HTTPException, Path, Query
 from pydantic import BaseModel, Field
-from sqlalchemy import ForeignKey, create_engine, event, func, select
+from sqlalchemy import ForeignKey, case, create_engine, event, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, sessionmaker
 
 SIGNED_IN_STAFF_ID = 1
@@ -85,8 +85,8 @@ class Shift(Base):
     room_id: Mapped[int] = mapped_column(ForeignKey("rooms.id"))
     starts_at: Mapped[str]
     ends_at: Mapped[str]
-    practitioner: Mapped[Practitioner] = relationship()
-    room: Mapped[Room] = relationship()
+    practitioner: Mapped[Practitioner] = relationship(lazy="joined")
+    room: Mapped[Room] = relationship(lazy="joined")
 
 
 class Referral(Base):
@@ -112,11 +112,11 @@ class Appointment(Base):
     status: Mapped[str]
     created_at: Mapped[str]
     updated_at: Mapped[str]
-    patient: Mapped[Patient] = relationship()
-    practitioner: Mapped[Practitioner] = relationship()
-    service: Mapped[Service] = relationship()
-    room: Mapped[Room] = relationship()
-    referral: Mapped[Referral | None] = relationship()
+    patient: Mapped[Patient] = relationship(lazy="joined")
+    practitioner: Mapped[Practitioner] = relationship(lazy="joined")
+    service: Mapped[Service] = relationship(lazy="joined")
+    room: Mapped[Room] = relationship(lazy="joined")
+    referral: Mapped[Referral | None] = relationship(lazy="joined")
 
 
 class WaitlistEntry(Base):
@@ -129,8 +129,8 @@ class WaitlistEntry(Base):
     urgent: Mapped[bool]
     status: Mapped[str]
     created_at: Mapped[str]
-    patient: Mapped[Patient] = relationship()
-    service: Mapped[Service] = relationship()
+    patient: Mapped[Patient] = relationship(lazy="joined")
+    service: Mapped[Service] = relationship(lazy="joined")
 
 
 class Invoice(Base):
@@ -144,7 +144,7 @@ class Invoice(Base):
     status: Mapped[str]
     created_at: Mapped[str]
     updated_at: Mapped[str]
-    patient: Mapped[Patient] = relationship()
+    patient: Mapped[Patient] = relationship(lazy="joined")
 
 
 class Payment(Base):
@@ -411,19 +411,17 @@ def count(session: Session, query) -> int:
     return session.scalar(select(func.count()).select_from(query.subquery())) or 0
 
 
-def open_cents(session: Session, invoice: Invoice) -> int:
-    """What is still to be paid on an invoice."""
-    if invoice.status != "open":
-        return 0
-    paid = select(func.coalesce(func.sum(Payment.amount_cents), 0)).where(Payment.invoice_id == invoice.id)
-    return invoice.amount_cents - (session.scalar(paid) or 0)
+def open_cents():
+    """What is still to be paid on an invoice, as an expression for queries over invoices."""
+    paid = select(func.coalesce(func.sum(Payment.amount_cents), 0)).where(Payment.invoice_id == Invoice.id)
+    return case((Invoice.status == "open", Invoice.amount_cents - paid.scalar_subquery()), else_=0)
 
 
 def owed_cents(session: Session, patient_id: int, *, overdue_only: bool = False) -> int:
-    query = select(Invoice).where(Invoice.patient_id == patient_id, Invoice.status == "open")
+    query = select(func.coalesce(func.sum(open_cents()), 0)).where(Invoice.patient_id == patient_id)
     if overdue_only:
         query = query.where(Invoice.due_on < today().isoformat())
-    return sum(open_cents(session, invoice) for invoice in session.scalars(query))
+    return session.scalar(query)
 
 
 def usable_referral(session: Session, patient_id: int, specialty: str, day: str) -> Referral:
@@ -559,14 +557,14 @@ def waitlist_view(row: WaitlistEntry) -> WaitlistView:
     )
 
 
-def invoice_view(session: Session, row: Invoice) -> InvoiceView:
+def invoice_view(row: Invoice, left: int) -> InvoiceView:
     return InvoiceView(
         id=row.id,
         patient_id=row.patient_id,
         patient=row.patient.name,
         reason=row.reason,
         amount_cents=row.amount_cents,
-        open_cents=open_cents(session, row),
+        open_cents=left,
         due_on=row.due_on,
         status=row.status,
     )
@@ -686,29 +684,21 @@ async def get_workload(
 ) -> WorkloadList:
     if to_day < from_day:
         raise refuse(422, "The last day is before the first.")
-    first, last = from_day.isoformat(), end_of(to_day)
+    span = (from_day.isoformat(), end_of(to_day))
+    taken = select(Appointment.practitioner_id, Appointment.starts_at, Appointment.ends_at)
+    visits = session.execute(taken.where(Appointment.status.in_(TAKES_TIME), Appointment.starts_at.between(*span))).all()
+    worked = select(Shift.practitioner_id, Shift.starts_at, Shift.ends_at)
+    shifts = session.execute(worked.where(Shift.starts_at.between(*span))).all()
     items = []
     for practitioner in session.scalars(select(Practitioner).order_by(Practitioner.id)):
-        visits = session.scalars(
-            select(Appointment).where(
-                Appointment.practitioner_id == practitioner.id,
-                Appointment.status.in_(TAKES_TIME),
-                Appointment.starts_at >= first,
-                Appointment.starts_at <= last,
-            )
-        ).all()
-        shifts = session.scalars(
-            select(Shift).where(
-                Shift.practitioner_id == practitioner.id, Shift.starts_at >= first, Shift.starts_at <= last
-            )
-        )
-        shift_minutes = sum(minutes_between(shift.starts_at, shift.ends_at) for shift in shifts)
-        booked = sum(minutes_between(visit.starts_at, visit.ends_at) for visit in visits)
+        visit_minutes = [minutes_between(start, end) for whose, start, end in visits if whose == practitioner.id]
+        shift_minutes = sum(minutes_between(start, end) for whose, start, end in shifts if whose == practitioner.id)
+        booked = sum(visit_minutes)
         items.append(
             WorkloadView(
                 practitioner_id=practitioner.id,
                 practitioner=practitioner.name,
-                appointments=len(visits),
+                appointments=len(visit_minutes),
                 booked_minutes=booked,
                 shift_minutes=shift_minutes,
                 share_booked=round(booked / shift_minutes, 3) if shift_minutes else 0.0,
@@ -761,8 +751,8 @@ async def create_patient(session: Database, request: PatientRequest) -> PatientV
     row = Patient(
         name=name,
         born_on=born_on,
-        phone=request.phone,
-        email=request.email,
+        phone=request.phone.strip(),
+        email=(request.email or "").strip() or None,
         created_at=text(now()),
         updated_at=text(now()),
     )
@@ -828,7 +818,7 @@ async def add_referral(
     row = Referral(
         patient_id=patient_id,
         specialty=request.specialty,
-        issued_by=request.issued_by,
+        issued_by=request.issued_by.strip(),
         expires_on=request.expires_on.isoformat(),
         visits_left=request.visits,
     )
@@ -1146,8 +1136,8 @@ async def list_invoices(
         query = query.where(Invoice.status == status)
     if overdue:
         query = query.where(Invoice.status == "open", Invoice.due_on < today().isoformat())
-    rows = session.scalars(query.order_by(Invoice.due_on, Invoice.id)).all()
-    items = [invoice_view(session, row) for row in rows]
+    rows = session.execute(query.add_columns(open_cents()).order_by(Invoice.due_on, Invoice.id))
+    items = [invoice_view(row, left) for row, left in rows]
     return InvoicePage(total=len(items), open_cents=sum(item.open_cents for item in items), items=items)
 
 
@@ -1165,7 +1155,7 @@ async def record_payment(
     invoice = existing(session, Invoice, invoice_id, "invoice")
     if invoice.status != "open":
         raise refuse(409, f"This invoice is {invoice.status}.")
-    left = open_cents(session, invoice)
+    left = session.scalar(select(open_cents()).where(Invoice.id == invoice.id))
     amount = left if request.amount_cents is None else request.amount_cents
     if amount > left:
         raise refuse(409, f"Only {left} cents are open on this invoice.")
@@ -1174,7 +1164,7 @@ async def record_payment(
         invoice.status = "paid"
     invoice.updated_at = text(now())
     session.commit()
-    return invoice_view(session, invoice)
+    return invoice_view(invoice, left - amount)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from fastapi import Depends, FastAPI, HTTPException, Path, Query
 from pydantic import BaseModel, Field
 from sqlalchemy import ForeignKey, create_engine, event, func, or_, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column, relationship, sessionmaker
 
 SIGNED_IN_MEMBER_ID = 1
 MAX_LOANS = 8
@@ -28,7 +28,8 @@ def enforce_foreign_keys(connection, _record):
     connection.execute("PRAGMA foreign_keys = ON")
 
 
-# Tables. Dates are ISO text, so that they compare and sort as they read.
+# Tables. Dates are ISO text, so that they compare and sort as they read. What a row refers to is read along with it,
+# and counts are columns of their query, so that a list costs one query and not one per row.
 
 
 class Base(DeclarativeBase):
@@ -52,7 +53,7 @@ class Member(Base):
     card_number: Mapped[str]
     home_branch_id: Mapped[int] = mapped_column(ForeignKey("branches.id"))
     joined_on: Mapped[str]
-    home_branch: Mapped[Branch] = relationship()
+    home_branch: Mapped[Branch] = relationship(lazy="joined")
 
 
 class Title(Base):
@@ -74,8 +75,8 @@ class Copy(Base):
     branch_id: Mapped[int] = mapped_column(ForeignKey("branches.id"))
     barcode: Mapped[str]
     status: Mapped[str]
-    title: Mapped[Title] = relationship()
-    branch: Mapped[Branch] = relationship()
+    title: Mapped[Title] = relationship(lazy="joined")
+    branch: Mapped[Branch] = relationship(lazy="joined")
 
 
 class Loan(Base):
@@ -87,7 +88,7 @@ class Loan(Base):
     due_on: Mapped[str]
     returned_on: Mapped[str | None]
     renewals: Mapped[int] = mapped_column(default=0)
-    copy: Mapped[Copy] = relationship()
+    copy: Mapped[Copy] = relationship(lazy="joined")
 
 
 class Hold(Base):
@@ -99,9 +100,9 @@ class Hold(Base):
     copy_id: Mapped[int | None] = mapped_column(ForeignKey("copies.id"))
     status: Mapped[str]
     created_at: Mapped[str]
-    title: Mapped[Title] = relationship()
-    pickup_branch: Mapped[Branch] = relationship()
-    copy: Mapped[Copy | None] = relationship()
+    title: Mapped[Title] = relationship(lazy="joined")
+    pickup_branch: Mapped[Branch] = relationship(lazy="joined")
+    copy: Mapped[Copy | None] = relationship(lazy="joined")
 
 
 class Fine(Base):
@@ -114,7 +115,7 @@ class Fine(Base):
     status: Mapped[str]
     created_at: Mapped[str]
     updated_at: Mapped[str]
-    loan: Mapped[Loan] = relationship()
+    loan: Mapped[Loan] = relationship(lazy="joined")
 
 
 class Event(Base):
@@ -126,7 +127,7 @@ class Event(Base):
     starts_at: Mapped[str]
     minutes: Mapped[int]
     capacity: Mapped[int]
-    branch: Mapped[Branch] = relationship()
+    branch: Mapped[Branch] = relationship(lazy="joined")
 
 
 class Registration(Base):
@@ -137,7 +138,7 @@ class Registration(Base):
     seats: Mapped[int]
     status: Mapped[str]
     created_at: Mapped[str]
-    event: Mapped[Event] = relationship()
+    event: Mapped[Event] = relationship(lazy="joined")
 
 
 class ReadingList(Base):
@@ -155,7 +156,7 @@ class ReadingListEntry(Base):
     title_id: Mapped[int] = mapped_column(ForeignKey("titles.id"))
     note: Mapped[str | None]
     created_at: Mapped[str]
-    title: Mapped[Title] = relationship()
+    title: Mapped[Title] = relationship(lazy="joined")
 
 
 # What the tools take and give.
@@ -418,14 +419,27 @@ def count(session: Session, query) -> int:
     return session.scalar(select(func.count()).select_from(query.subquery())) or 0
 
 
-def available_copies(session: Session, title_id: int, branch_id: int | None = None) -> int:
-    query = select(Copy.id).where(Copy.title_id == title_id, Copy.status == "available")
-    return count(session, query if branch_id is None else query.where(Copy.branch_id == branch_id))
+def copies_on_shelf(title_id, *conditions):
+    """How many copies of a title are on a shelf, as an expression."""
+    copies = select(func.count(Copy.id)).where(Copy.title_id == title_id, Copy.status == "available", *conditions)
+    return copies.correlate_except(Copy).scalar_subquery()
 
 
-def waiting_holds(session: Session, title_id: int, *, others_only: bool = False) -> int:
-    query = select(Hold.id).where(Hold.title_id == title_id, Hold.status == "waiting")
-    return count(session, query.where(Hold.member_id != SIGNED_IN_MEMBER_ID) if others_only else query)
+def waiting_holds(title_id):
+    """How many members wait for a title, as an expression."""
+    holds = select(func.count(Hold.id)).where(Hold.title_id == title_id, Hold.status == "waiting")
+    return holds.correlate_except(Hold).scalar_subquery()
+
+
+def waiting_others(title_id):
+    """How many other members wait for a title, as an expression."""
+    others = (Hold.status == "waiting", Hold.member_id != SIGNED_IN_MEMBER_ID)
+    return select(func.count(Hold.id)).where(Hold.title_id == title_id, *others).correlate_except(Hold).scalar_subquery()
+
+
+def value(session: Session, expression) -> int:
+    """What an expression comes to by itself."""
+    return session.scalar(select(expression))
 
 
 def active_holds():
@@ -441,12 +455,14 @@ def open_fines_cents(session: Session) -> int:
     return session.scalar(select(func.coalesce(func.sum(Fine.amount_cents), 0)).where(*mine)) or 0
 
 
-def free_seats(session: Session, event_id: int, capacity: int) -> int:
+def seats_taken(event_id):
+    """How many seats of an event are booked, as an expression."""
     booked = (Registration.event_id == event_id, Registration.status == "booked")
-    return capacity - (session.scalar(select(func.coalesce(func.sum(Registration.seats), 0)).where(*booked)) or 0)
+    seats = select(func.coalesce(func.sum(Registration.seats), 0)).where(*booked)
+    return seats.correlate_except(Registration).scalar_subquery()
 
 
-def title_view(session: Session, row: Title) -> TitleView:
+def title_view(row: Title, available_copies: int) -> TitleView:
     return TitleView(
         id=row.id,
         title=row.title,
@@ -456,7 +472,7 @@ def title_view(session: Session, row: Title) -> TitleView:
         published_year=row.published_year,
         pages_or_minutes=row.pages_or_minutes,
         loan_days=row.loan_days,
-        available_copies=available_copies(session, row.id),
+        available_copies=available_copies,
     )
 
 
@@ -466,7 +482,7 @@ def loan_status(row: Loan) -> str:
     return "overdue" if row.due_on < today().isoformat() else "current"
 
 
-def loan_view(session: Session, row: Loan) -> LoanView:
+def loan_view(row: Loan, waiting_holds: int) -> LoanView:
     return LoanView(
         id=row.id,
         title_id=row.copy.title_id,
@@ -478,22 +494,19 @@ def loan_view(session: Session, row: Loan) -> LoanView:
         returned_on=row.returned_on,
         renewals=row.renewals,
         status=loan_status(row),
-        waiting_holds=waiting_holds(session, row.copy.title_id, others_only=True),
+        waiting_holds=waiting_holds,
     )
 
 
-def queue_position(session: Session, row: Hold) -> int | None:
-    if row.status != "waiting":
-        return None
-    ahead = select(Hold.id).where(
-        Hold.title_id == row.title_id,
-        Hold.status == "waiting",
-        or_(Hold.created_at < row.created_at, (Hold.created_at == row.created_at) & (Hold.id < row.id)),
-    )
-    return count(session, ahead) + 1
+def place_in_queue():
+    """How many come before a hold in its queue, as an expression for queries over holds."""
+    other = aliased(Hold)
+    earlier = or_(other.created_at < Hold.created_at, (other.created_at == Hold.created_at) & (other.id < Hold.id))
+    ahead = select(func.count(other.id)).where(other.title_id == Hold.title_id, other.status == "waiting", earlier)
+    return ahead.correlate(Hold).scalar_subquery()
 
 
-def hold_view(session: Session, row: Hold) -> HoldView:
+def hold_view(row: Hold, ahead: int) -> HoldView:
     return HoldView(
         id=row.id,
         title_id=row.title_id,
@@ -502,9 +515,19 @@ def hold_view(session: Session, row: Hold) -> HoldView:
         pickup_branch_id=row.pickup_branch_id,
         pickup_branch=row.pickup_branch.name,
         status=row.status,
-        queue_position=queue_position(session, row),
+        queue_position=ahead + 1 if row.status == "waiting" else None,
         created_at=row.created_at,
     )
+
+
+def current_loan_view(session: Session, row: Loan) -> LoanView:
+    """A loan as a call leaves it."""
+    return loan_view(row, value(session, waiting_others(row.copy.title_id)))
+
+
+def current_hold_view(session: Session, row: Hold) -> HoldView:
+    """A hold as a call leaves it."""
+    return hold_view(row, session.scalar(select(place_in_queue()).select_from(Hold).where(Hold.id == row.id)))
 
 
 def fine_view(row: Fine) -> FineView:
@@ -518,7 +541,7 @@ def fine_view(row: Fine) -> FineView:
     )
 
 
-def event_view(session: Session, row: Event) -> EventView:
+def event_view(row: Event, taken: int) -> EventView:
     return EventView(
         id=row.id,
         name=row.name,
@@ -528,7 +551,7 @@ def event_view(session: Session, row: Event) -> EventView:
         starts_at=row.starts_at,
         minutes=row.minutes,
         capacity=row.capacity,
-        free_seats=free_seats(session, row.id, row.capacity),
+        free_seats=row.capacity - taken,
     )
 
 
@@ -640,8 +663,9 @@ def search_titles(
         shelved = select(Copy.title_id).where(Copy.branch_id == available_at, Copy.status == "available")
         query = query.where(Title.id.in_(shelved))
     orders = {"title": Title.title, "newest": Title.published_year.desc(), "oldest": Title.published_year}
-    rows = session.scalars(query.order_by(orders[sort], Title.id).offset((page - 1) * page_size).limit(page_size))
-    return TitlePage(total=count(session, query), page=page, items=[title_view(session, row) for row in rows])
+    ordered = query.add_columns(copies_on_shelf(Title.id)).order_by(orders[sort], Title.id)
+    rows = session.execute(ordered.offset((page - 1) * page_size).limit(page_size))
+    return TitlePage(total=count(session, query), page=page, items=[title_view(row, n) for row, n in rows])
 
 
 @app.get(
@@ -655,8 +679,8 @@ def get_title(session: Database, title_id: Annotated[Id, Path(description="Id of
     row = existing(session, Title, title_id, "title")
     copies = session.scalars(select(Copy).where(Copy.title_id == title_id).order_by(Copy.barcode))
     return TitleDetails(
-        **title_view(session, row).model_dump(),
-        waiting_holds=waiting_holds(session, title_id),
+        **title_view(row, value(session, copies_on_shelf(title_id))).model_dump(),
+        waiting_holds=value(session, waiting_holds(title_id)),
         copies=[
             CopyView(barcode=copy.barcode, branch_id=copy.branch_id, branch=copy.branch.name, status=copy.status)
             for copy in copies
@@ -718,8 +742,9 @@ def list_my_loans(
         query = query.where(Loan.returned_on.is_not(None))
     if due_by is not None:
         query = query.where(Loan.due_on <= due_by.isoformat())
-    rows = session.scalars(query.order_by(Loan.due_on, Loan.id))
-    return LoanPage(total=count(session, query), items=[loan_view(session, row) for row in rows])
+    counted = query.join(Copy).add_columns(waiting_others(Copy.title_id))
+    rows = session.execute(counted.order_by(Loan.due_on, Loan.id)).all()
+    return LoanPage(total=len(rows), items=[loan_view(row, n) for row, n in rows])
 
 
 @app.post(
@@ -757,7 +782,7 @@ def check_out_copy(session: Database, request: CheckoutRequest) -> LoanView:
     )
     session.add(loan)
     session.commit()
-    return loan_view(session, loan)
+    return current_loan_view(session, loan)
 
 
 @app.post(
@@ -776,12 +801,12 @@ def renew_loan(session: Database, loan_id: Annotated[Id, Path(description="Id of
         raise refuse(409, f"This loan was renewed {MAX_RENEWALS} times, which is the limit.")
     if loan.due_on < today().isoformat():
         raise refuse(409, f"This loan was due on {loan.due_on}; overdue items cannot be renewed.")
-    if waiting_holds(session, loan.copy.title_id, others_only=True):
+    if value(session, waiting_others(loan.copy.title_id)):
         raise refuse(409, "Another member is waiting for this title, so it cannot be renewed.")
     loan.due_on = (date.fromisoformat(loan.due_on) + timedelta(days=loan.copy.title.loan_days)).isoformat()
     loan.renewals += 1
     session.commit()
-    return loan_view(session, loan)
+    return current_loan_view(session, loan)
 
 
 @app.post(
@@ -812,7 +837,7 @@ def return_loan(session: Database, loan_id: Annotated[Id, Path(description="Id o
         )
     offer_to_next(session, loan.copy)
     session.commit()
-    return loan_view(session, loan)
+    return current_loan_view(session, loan)
 
 
 @app.get(
@@ -831,8 +856,8 @@ def list_my_holds(
     query = active_holds() if status == "active" else select(Hold).where(Hold.member_id == SIGNED_IN_MEMBER_ID)
     if status in ("waiting", "ready"):
         query = query.where(Hold.status == status)
-    rows = session.scalars(query.order_by(Hold.created_at, Hold.id))
-    return HoldPage(total=count(session, query), items=[hold_view(session, row) for row in rows])
+    rows = session.execute(query.add_columns(place_in_queue()).order_by(Hold.created_at, Hold.id)).all()
+    return HoldPage(total=len(rows), items=[hold_view(row, ahead) for row, ahead in rows])
 
 
 @app.post(
@@ -854,7 +879,7 @@ def place_hold(session: Database, request: HoldRequest) -> HoldView:
         raise refuse(409, f"You have {title.title} on loan.")
     if count(session, active_holds()) >= MAX_HOLDS:
         raise refuse(409, f"You have {MAX_HOLDS} active holds, which is the limit; cancel one first.")
-    if available_copies(session, title.id, branch.id):
+    if value(session, copies_on_shelf(title.id, Copy.branch_id == branch.id)):
         raise refuse(409, f"A copy is on the shelf at {branch.name}; borrow it there.")
     hold = Hold(
         title=title,
@@ -865,7 +890,7 @@ def place_hold(session: Database, request: HoldRequest) -> HoldView:
     )
     session.add(hold)
     session.commit()
-    return hold_view(session, hold)
+    return current_hold_view(session, hold)
 
 
 @app.post(
@@ -884,7 +909,7 @@ def change_hold_pickup(
         raise refuse(409, f"This hold is {hold.status}; only waiting holds can be moved.")
     hold.pickup_branch = branch
     session.commit()
-    return hold_view(session, hold)
+    return current_hold_view(session, hold)
 
 
 @app.post(
@@ -902,7 +927,7 @@ def cancel_hold(session: Database, hold_id: Annotated[Id, Path(description="Id o
     if hold.copy is not None:
         offer_to_next(session, hold.copy)
     session.commit()
-    return hold_view(session, hold)
+    return current_hold_view(session, hold)
 
 
 @app.get(
@@ -973,8 +998,9 @@ def list_events(
         query = query.where(Event.branch_id == branch_id)
     if audience is not None:
         query = query.where(Event.audience == audience)
-    rows = session.scalars(query.order_by(Event.starts_at, Event.id).offset((page - 1) * page_size).limit(page_size))
-    return EventPage(total=count(session, query), page=page, items=[event_view(session, row) for row in rows])
+    ordered = query.add_columns(seats_taken(Event.id)).order_by(Event.starts_at, Event.id)
+    rows = session.execute(ordered.offset((page - 1) * page_size).limit(page_size))
+    return EventPage(total=count(session, query), page=page, items=[event_view(row, taken) for row, taken in rows])
 
 
 @app.post(
@@ -999,7 +1025,7 @@ def register_for_event(
     )
     if count(session, mine):
         raise refuse(409, "You are signed up for this event already; cancel that registration first.")
-    left = free_seats(session, event_id, happening.capacity)
+    left = happening.capacity - value(session, seats_taken(event_id))
     if left < request.seats:
         raise refuse(409, f"Only {left} of {happening.capacity} seats are left.")
     registration = Registration(
@@ -1060,18 +1086,13 @@ def cancel_registration(
     description="Names of your reading lists and how many titles are on each.",
 )
 def list_my_reading_lists(session: Database) -> ReadingListPage:
-    rows = session.scalars(
-        select(ReadingList).where(ReadingList.member_id == SIGNED_IN_MEMBER_ID).order_by(ReadingList.name)
+    entries = select(func.count(ReadingListEntry.id)).where(ReadingListEntry.list_id == ReadingList.id)
+    rows = session.execute(
+        select(ReadingList, entries.scalar_subquery())
+        .where(ReadingList.member_id == SIGNED_IN_MEMBER_ID)
+        .order_by(ReadingList.name)
     )
-    entries = select(ReadingListEntry.id)
-    return ReadingListPage(
-        items=[
-            ReadingListView(
-                id=row.id, name=row.name, entries=count(session, entries.where(ReadingListEntry.list_id == row.id))
-            )
-            for row in rows
-        ]
-    )
+    return ReadingListPage(items=[ReadingListView(id=row.id, name=row.name, entries=n) for row, n in rows])
 
 
 @app.post(
@@ -1128,7 +1149,8 @@ def add_to_reading_list(
     same = select(ReadingListEntry.id).where(ReadingListEntry.list_id == list_id, ReadingListEntry.title_id == title.id)
     if count(session, same):
         raise refuse(409, f"{title.title} is on {row.name} already.")
-    entry = ReadingListEntry(list_id=row.id, title=title, note=request.note, created_at=stamp())
+    note = (request.note or "").strip() or None
+    entry = ReadingListEntry(list_id=row.id, title=title, note=note, created_at=stamp())
     session.add(entry)
     session.commit()
     return entry_view(entry)

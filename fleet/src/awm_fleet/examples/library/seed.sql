@@ -63,7 +63,7 @@ INSERT INTO copies (id, title_id, branch_id, barcode, status) VALUES
     (27, 20, 1, 'B-0027', 'available'),
     (28, 20, 2, 'B-0028', 'in_repair'),
     (29, 12, 3, 'B-0029', 'on_loan'),
-    (30, 11, 2, 'B-0030', 'available');
+    (30, 11, 2, 'B-0030', 'in_repair');
 
 INSERT INTO loans (id, copy_id, member_id, borrowed_on, due_on, returned_on, renewals) VALUES
     (1, 8, 1, '2026-02-12', '2026-03-05', NULL, 0),

@@ -82,7 +82,7 @@ def verify_task_completion(initial_db_path, final_db_path, final_answer=None):
     others = ("Caro", "Visser", "Engel", "Rao")
     answers = {
         "practitioner_named": names_first(final_answer, "Hale", others),
-        "minutes_named": says(final_answer, "135", "2 hours 15 minutes", "2 h 15 min"),
+        "minutes_named": says(final_answer, "135", "2 hours 15", "2 hours and 15", "2 h 15", "2h 15", "2:15", "2.25 hours"),
     }
     return verdict(before, after, answers=answers)
 

@@ -73,13 +73,11 @@ def verdict(before, after, wanted=None, answers=None):
 def verify_task_completion(initial_db_path, final_db_path, final_answer=None):
     """Compares the databases before and after, and the answer."""
     before, after = read(initial_db_path), read(final_db_path)
+    refusal = ("not", "cannot", "can t", "couldn t", "unable", "impossible", "no", "expired")
+    lapsed = ("expired", "expire", "expires", "ran out", "lapsed", "valid until", "out of date")
+    invalid = ("no longer valid", "not valid", "invalid")
     answers = {
-        "refusal_said": says(
-            final_answer, "not", "cannot", "can t", "couldn t", "unable", "impossible", "no", "expired"
-        ),
-        "reason_named": says(final_answer, "referral", "referrals")
-        and says(
-            final_answer, "expired", "expire", "ran out", "no longer valid", "not valid", "invalid", "out of date"
-        ),
+        "refusal_said": says(final_answer, *refusal),
+        "reason_named": says(final_answer, "referral", "referrals") and says(final_answer, *lapsed, *invalid),
     }
     return verdict(before, after, answers=answers)

@@ -80,8 +80,9 @@ def verify_task_completion(initial_db_path, final_db_path, final_answer=None):
     """Compares the databases before and after, and the answer."""
     before, after = read(initial_db_path), read(final_db_path)
     answers = {
-        "day_named": says(final_answer, "2026-03-05", "5 March", "March 5", "5th of March", "March 5th", "5th March"),
-        "time_named": says(final_answer, "13:30", "1:30"),
+        "day_named": says(final_answer, "2026-03-05", "5 March", "March 5", "5 Mar", "Mar 5", "March 05", "the 5th")
+        or says(final_answer, "5th of March", "March 5th", "5th March"),
+        "time_named": says(final_answer, "13:30", "1:30", "13.30", "1.30", "half past one"),
         "doctor_named": names_first(final_answer, "Caro", ("Hale",)),
     }
     return verdict(before, after, answers=answers)

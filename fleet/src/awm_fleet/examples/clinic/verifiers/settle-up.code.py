@@ -86,4 +86,4 @@ def verify_task_completion(initial_db_path, final_db_path, final_answer=None):
             number, amount = invoice["id"], invoice["amount_cents"]
             wanted[f"invoice_{number}_closed"] = changed("invoices", invoice, status="paid")
             wanted[f"payment_{number}_taken"] = added("payments", invoice_id=number, amount_cents=amount, method="card")
-    return verdict(before, after, wanted, {"total_named": says(final_answer, "70", "70.00", "70.0", "7000")})
+    return verdict(before, after, wanted, {"total_named": says(final_answer, "70", "70.00", "70.0", "70,00", "7000", "7,000")})

@@ -82,7 +82,8 @@ def verify_task_completion(initial_db_path, final_db_path, final_answer=None):
     others = ("Maps of the Night Sky", "Slow Trains North", "How Bridges Stand", "One Pot, Four Seasons")
     answers = {
         "title_named": names_first(final_answer, "Bread Without Hurry", others),
-        "day_named": says(final_answer, "2026-03-05", "5 March", "March 5", "5th of March", "March 5th", "5th March"),
+        "day_named": says(final_answer, "2026-03-05", "5 March", "March 5", "5 Mar", "Mar 5", "March 05", "the 5th")
+        or says(final_answer, "5th of March", "March 5th", "5th March"),
     }
     return verdict(before, after, answers=answers)
 

@@ -85,5 +85,7 @@ def verify_task_completion(initial_db_path, final_db_path, final_answer=None):
     renewed = ("Bread Without Hurry", "Slow Trains North")
     named = says(final_answer, "Maps of the Night Sky")
     # A report may say what was renewed; an answer that only lists all three titles may not pass.
-    alone = not says(final_answer, *renewed) or says(final_answer, "renewed", "extended")
+    alone = not says(final_answer, *renewed) or says(
+        final_answer, "renewed", "renewal", "renewals", "renew", "renewing", "extended", "prolonged", "now due"
+    )
     return verdict(before, after, wanted, {"title_named": named and alone})

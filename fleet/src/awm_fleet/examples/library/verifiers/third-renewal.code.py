@@ -73,7 +73,7 @@ def verdict(before, after, wanted=None, answers=None):
 def verify_task_completion(initial_db_path, final_db_path, final_answer=None):
     """Compares the databases before and after, and the answer."""
     before, after = read(initial_db_path), read(final_db_path)
-    limit = ("limit", "maximum", "most", "twice", "two times", "2 times", "two renewals", "2 renewals")
+    limit = ("limit", "maximum", "most", "twice", "two times", "2 times", "two renewals", "2 renewals", "both", "max", "no more")
     renewal = ("renew", "renewed", "renewal", "renewals")
     refusal = ("not", "cannot", "can t", "couldn t", "unable", "impossible", "already", "reached")
     answers = {

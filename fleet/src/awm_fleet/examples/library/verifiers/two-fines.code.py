@@ -83,4 +83,4 @@ def verify_task_completion(initial_db_path, final_db_path, final_answer=None):
         "salt_road_paid": changed("fines", find(before, "fines", member_id=1, amount_cents=180), status="paid"),
         "gardener_paid": changed("fines", find(before, "fines", member_id=1, amount_cents=90), status="paid"),
     }
-    return verdict(before, after, wanted, {"rest_named": says(final_answer, "4.50", "4.5", "450")})
+    return verdict(before, after, wanted, {"rest_named": says(final_answer, "4.50", "4.5", "4,50", "450")})
