@@ -67,8 +67,8 @@ class Plan:
     """How the arguments of one tool become a request: (argument, name) pairs by their place."""
 
     method: str
-    path_format: str
-    path_parts: tuple[str, ...]
+    literals: tuple[str, ...]
+    quoted_literals: tuple[str, ...]
     path: _Pairs
     slashed: frozenset[str]
     query: _Pairs
@@ -82,20 +82,19 @@ class Plan:
         body, headers = self._content(arguments)
         if self.headers or self.cookies:
             headers = headers + self._extra_headers(arguments)
-        path, raw_path = (
-            self._paths(arguments) if self.path else (self.path_format, parse.quote(self.path_format).encode())
-        )
+        path, raw_path = self._paths(arguments)
         query = _encoded(self.query, arguments) if self.query else b""
         return AppRequest(self.method, path, raw_path, query, headers, body)
 
     def _paths(self, arguments: Mapping[str, Any]) -> tuple[str, bytes]:
-        decoded = [self.path_parts[0]]
-        encoded = [parse.quote(self.path_parts[0])]
-        for (argument, name), literal in zip(self.path, self.path_parts[1:], strict=True):
+        decoded, encoded = [self.literals[0]], [self.quoted_literals[0]]
+        for (argument, name), literal, quoted in zip(
+            self.path, self.literals[1:], self.quoted_literals[1:], strict=True
+        ):
             value = _text(arguments[argument])
             slashed = name in self.slashed
             decoded += (value if slashed else value.replace("/", "%2F"), literal)
-            encoded += (parse.quote(value, safe="/" if slashed else ""), parse.quote(literal))
+            encoded += (parse.quote(value, safe="/" if slashed else ""), quoted)
         return "".join(decoded), "".join(encoded).encode()
 
     def _content(self, arguments: Mapping[str, Any]) -> tuple[bytes, Headers]:
@@ -135,15 +134,15 @@ def plan(
         slashed: The path parameters that may hold a `/`.
     """
     by_name = {each.name: each.argument for each in placements if each.location == "path"}
-    parts, path = _split(path_format, by_name)
+    literals, path = _split(path_format, by_name)
 
     def at(location: Location) -> _Pairs:
         return tuple((each.argument, each.name) for each in placements if each.location == location)
 
     return Plan(
         method=method,
-        path_format=path_format,
-        path_parts=parts,
+        literals=literals,
+        quoted_literals=tuple(parse.quote(each) for each in literals),
         path=path,
         slashed=frozenset(slashed),
         query=at("query"),
