@@ -59,7 +59,7 @@ def test_underscores_and_dashes_are_the_same(awm: Callable[..., Ended], command:
     ("line", "says"),
     [
         ("env strat", "No such command 'strat'. Did you mean 'start'? (see awm env --help)"),
-        ("env start --prot 1", "No such option: --prot Did you mean --port? (see awm env start --help)"),
+        ("env start --prot 1", "No such option: --prot (Possible options: --host, --port) (see awm env start --help)"),
         ("env start", "give a BUNDLE, or --scenario with --envs_load_path (see awm env start --help)"),
         ("env start library --scenario x", "give a BUNDLE, or --scenario with --envs_load_path"),
         ("env start --scenario x", "give --envs_load_path too"),
