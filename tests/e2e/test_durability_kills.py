@@ -34,6 +34,7 @@ INSTANCE = "awm_runtime.server.instance"
 JUDGE = "awm_runtime.verification.judge"
 
 LEDGER = """
+import asyncio
 import os
 
 from fastapi import FastAPI
@@ -53,6 +54,13 @@ def enter(number: int, rows: int):
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO finished (number) VALUES (:number)"), {"number": number})
     return {"number": number}
+
+
+@app.post("/nap", operation_id="enter_and_nap")
+async def enter_and_nap():
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO finished (number) VALUES (1)"))
+    await asyncio.sleep(600)
 """
 SCHEMA = """
 CREATE TABLE entries (id INTEGER PRIMARY KEY, number INTEGER NOT NULL, text TEXT NOT NULL);
@@ -279,6 +287,21 @@ def test_a_killed_judge_is_replaced(bundle: Path, tmp_path: Path) -> None:
             lambda: (given := instance.control.verify(episode.id)).outcome == "failed" and given
         )
         assert not verdict.mask
+
+
+@pytest.mark.parametrize("stopped", ["keeper", "instance"])
+def test_a_call_that_a_shutdown_cuts_off_interrupts_its_episode(bundle: Path, tmp_path: Path, stopped: str) -> None:
+    with instances.running(bundle, tmp_path / "state", shutdown_s=1) as first, futures.ThreadPoolExecutor(1) as pool:
+        episode = first.open()
+        with table_of(first) as table:
+            napping = pool.submit(first.call, episode, "enter_and_nap")
+            instances.wait_for(table.entries)
+        (first.keeper if stopped == "keeper" else first.process(INSTANCE)).terminate()
+        assert napping.exception(30) is not None
+    with instances.running(bundle, tmp_path / "state") as second:
+        assert second.control.get(episode.id).interrupted == 1
+        assert [row["code"] for row in second.control.trace(episode.id)] == ["episode_interrupted"]
+        assert second.control.reset(episode.id).interrupted is None
 
 
 def test_a_call_that_stays_overdue_has_the_instance_killed(bundle: Path, tmp_path: Path) -> None:

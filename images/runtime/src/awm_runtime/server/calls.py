@@ -3,6 +3,7 @@
 lock the episode -> mark in flight -> check the arguments -> run the app -> write the trace -> clear the mark -> answer
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -107,17 +108,20 @@ class Calls(tool_host.ToolHost):
         self, episode: episodes.Episode, loaded: scenarios.Loaded, tool: str, arguments: dict[str, Any], number: int
     ) -> outcomes.Outcome:
         started = time.perf_counter()
-        problem: problems.ProblemError | None = None
+        failure: problems.ProblemError | asyncio.CancelledError | None = None
         try:
             outcome = await self._outcome(episode, loaded, tool, arguments, number)
         except problems.ProblemError as exc:
-            problem = exc
+            failure = exc
             outcome = outcomes.Outcome(exc.detail, "infrastructure", exc.code)
+        except asyncio.CancelledError as exc:  # a shutdown that waits no longer
+            failure = exc
+            outcome = outcomes.Outcome(episodes.INTERRUPTED, "infrastructure", problems.Code.EPISODE_INTERRUPTED)
         self._record(episode, number, tool, arguments, outcome, time.perf_counter() - started)
-        if problem is not None:
-            if problem.code is problems.Code.EPISODE_INTERRUPTED:
+        if failure is not None:
+            if outcome.code is problems.Code.EPISODE_INTERRUPTED:
                 self._store.interrupt(episode, number)
-            raise problem
+            raise failure
         return outcome
 
     async def _outcome(
