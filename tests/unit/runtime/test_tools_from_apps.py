@@ -424,3 +424,17 @@ def test_a_closed_body_that_names_its_dialect_is_served_word_for_word() -> None:
     assert tool.problem_with({"colour": "red"}) is None
     assert tool.problem_with({"colour": "green"}) is not None
     assert tools.request_for(tool, {"colour": "red", "shade": "dark"}).body == b'{"colour":"red","shade":"dark"}'
+
+
+def test_a_large_argument_that_does_not_fit_is_named_without_explaining_each_of_its_items() -> None:
+    app = fastapi.FastAPI()
+
+    @app.post("/sum", operation_id="add")
+    async def add(numbers: Annotated[list[int] | None, Body()], label: Annotated[str, Body()]) -> int:
+        return sum(numbers or [])
+
+    tool = tools.from_app(app).tools["add"]
+    problem = tool.problem_with({"numbers": ["a"] * 500_000, "label": "x", "other": 1})
+
+    assert problem is not None
+    assert problem.endswith("do not fit their schema: 'numbers', 'other'")

@@ -67,6 +67,7 @@ class Plan:
     """How the arguments of one tool become a request: (argument, name) pairs by their place."""
 
     method: str
+    path_format: str
     literals: tuple[str, ...]
     quoted_literals: tuple[str, ...]
     path: _Pairs
@@ -141,6 +142,7 @@ def plan(
 
     return Plan(
         method=method,
+        path_format=path_format,
         literals=literals,
         quoted_literals=tuple(parse.quote(each) for each in literals),
         path=path,

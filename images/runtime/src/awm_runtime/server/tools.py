@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import fastapi
 import jsonschema_rs
+import orjson
 
 from awm_runtime.server import requests, routes, schemas
 from awm_runtime.server.requests import AppRequest as AppRequest
@@ -28,6 +29,7 @@ FindingKind = Literal[
 
 _NAME_LENGTH = 128
 _PROBLEMS_SHOWN = 3
+_EXPLAINED_BYTES = 16 * 1024
 _PROBLEM_LENGTH = 200
 _COMPLAINT_LENGTH = 500
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -75,12 +77,26 @@ class Tool:
         """What is wrong with the arguments by the input schema, in a sentence that names them; None if nothing is."""
         if self.validator.is_valid(arguments):
             return None
+        if len(orjson.dumps(arguments)) > _EXPLAINED_BYTES:
+            return f"Too large to explain in detail. These arguments do not fit their schema: {self._unfit(arguments)}"
         problems = []
         for error in self.validator.iter_errors(arguments):
             problems.append(_problem(error))
             if len(problems) == _PROBLEMS_SHOWN:
                 break
         return "; ".join(problems)
+
+    def _unfit(self, arguments: Mapping[str, Any]) -> str:
+        """The names of the arguments that do not fit; the validator explains every item of a list, for minutes."""
+        shared = {key: value for key, value in self.input_schema.items() if key in ("$defs", "$schema")}
+        known = self.input_schema.get("properties", {})
+        unfit = [
+            name
+            for name, value in arguments.items()
+            if name not in known or not jsonschema_rs.Draft202012Validator({**shared, **known[name]}).is_valid(value)
+        ]
+        missing = [name for name in self.input_schema.get("required", []) if name not in arguments]
+        return ", ".join(repr(name[:_NAME_LENGTH]) for name in (unfit + missing)[:_PROBLEMS_SHOWN]) or "all together"
 
 
 @dataclass(frozen=True, slots=True)
