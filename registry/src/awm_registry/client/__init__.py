@@ -10,7 +10,7 @@ with client.ControlClient("http://127.0.0.1:8002") as control:
 """
 
 from awm_registry.client.control import ControlClient
+from awm_registry.client.exchanges import Unreachable
 from awm_registry.client.tools import Reply, ToolClient
-from awm_registry.client.transport import Unreachable
 
 __all__ = ["ControlClient", "Reply", "ToolClient", "Unreachable"]

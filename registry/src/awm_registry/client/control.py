@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 import httpx
 import pydantic
 
-from awm_registry.client import transport
+from awm_registry.client import exchanges
 from awm_runtime import errors
 from awm_runtime.contract import episodes, problems, verdicts
 
@@ -27,6 +27,9 @@ class ControlClient:
         token: Its token, where it asks for one.
         timeout_s: How long an answer is waited for; verifiers take their time.
         transport: How requests are sent; for tests.
+
+    Raises:
+        PermanentError: The URL is none.
     """
 
     def __init__(
@@ -38,7 +41,9 @@ class ControlClient:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._client = httpx.Client(base_url=url, headers=headers, timeout=timeout_s, transport=transport)
+        self._client = httpx.Client(
+            base_url=exchanges.checked(url), headers=headers, timeout=timeout_s, transport=transport
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -81,25 +86,25 @@ class ControlClient:
 
     def diff(self, id: str) -> dict[str, Any]:
         """The rows that changed since the seed, by table."""
-        response = transport.send(self._client, "GET", f"/v1/episodes/{id}/diff")
+        response = exchanges.send(self._client, "GET", f"/v1/episodes/{id}/diff")
         return _parsed(_CHANGES.validate_json, response)
 
     def trace(self, id: str) -> list[dict[str, Any]]:
         """The call log."""
-        response = transport.send(self._client, "GET", f"/v1/episodes/{id}/trace")
+        response = exchanges.send(self._client, "GET", f"/v1/episodes/{id}/trace")
         return [json.loads(line) for line in response.content.splitlines()]
 
     def snapshot(self, id: str, which: str = "current") -> bytes:
         """The episode's SQLite file."""
-        return transport.send(self._client, "GET", f"/v1/episodes/{id}/snapshot", params={"which": which}).content
+        return exchanges.send(self._client, "GET", f"/v1/episodes/{id}/snapshot", params={"which": which}).content
 
     def close(self, id: str) -> None:
         """Ends an episode; twice is fine."""
-        transport.send(self._client, "DELETE", f"/v1/episodes/{id}")
+        exchanges.send(self._client, "DELETE", f"/v1/episodes/{id}")
 
     def _ask(self, method: str, path: str, answer: type[_Model], body: pydantic.BaseModel | None = None) -> _Model:
         content = body.model_dump_json(by_alias=True, exclude_none=True) if body is not None else None
-        response = transport.send(
+        response = exchanges.send(
             self._client, method, path, content=content, headers={"Content-Type": "application/json"}
         )
         return _parsed(answer.model_validate_json, response)

@@ -9,7 +9,7 @@ from typing import Any, Self
 import httpx
 import pydantic
 
-from awm_registry.client import transport
+from awm_registry.client import exchanges
 from awm_runtime import errors
 from awm_runtime.contract import problems
 
@@ -45,6 +45,9 @@ class ToolClient:
         token: The agent's token, where one is asked for.
         timeout_s: How long an answer is waited for.
         transport: How requests are sent; for tests.
+
+    Raises:
+        PermanentError: The URL is none.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class ToolClient:
     ) -> None:
         headers = {**_HEADERS, **({"Authorization": f"Bearer {token}"} if token else {})}
         self._client = httpx.Client(headers=headers, timeout=timeout_s, transport=transport)
-        self._url = url
+        self._url = exchanges.checked(url)
         self._ids = itertools.count(1)
 
     def __enter__(self) -> Self:
@@ -91,10 +94,10 @@ class ToolClient:
 
     def _ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         message = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
-        response = transport.exchange(self._client, "POST", self._url, json=message)
+        response = exchanges.ask(self._client, "POST", self._url, json=message)
         answer = _message(response)
         if answer is None:
-            raise transport.problem(response) or _no_server(response)
+            raise exchanges.problem(response) or _no_server(response)
         if "error" in answer:
             raise _error(answer["error"])
         result: dict[str, Any] = answer["result"]
@@ -115,7 +118,7 @@ def _message(response: httpx.Response) -> dict[str, Any] | None:
 
 def _no_server(response: httpx.Response) -> errors.AwmError:
     if response.is_server_error:
-        return transport.stranger(response)
+        return exchanges.stranger(response)
     kind = response.headers.get("content-type", "no content type")
     return errors.PermanentError(
         f"{response.request.url} is no MCP server that answers in JSON: {response.status_code}, {kind}"

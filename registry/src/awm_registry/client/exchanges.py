@@ -15,24 +15,33 @@ class Unreachable(errors.TransientError):
     """The server does not answer; the message says which, and why."""
 
 
-def exchange(client: httpx.Client, method: str, url: str, **options: Any) -> httpx.Response:
+def checked(url: str) -> str:
+    """`url`, which is one that can be asked.
+
+    Raises:
+        PermanentError: It is none.
+    """
+    try:
+        scheme = httpx.URL(url).scheme
+    except httpx.InvalidURL as exc:
+        raise errors.PermanentError(f"{url!r} is no URL: {exc}") from exc
+    if scheme not in ("http", "https"):
+        raise errors.PermanentError(f"{url!r} is no URL that begins with http:// or https://")
+    return url
+
+
+def ask(client: httpx.Client, method: str, url: str, **options: Any) -> httpx.Response:
     """Sends one request and takes any answer.
 
     Raises:
         Unreachable: No answer came.
-        PermanentError: The URL is none.
     """
     try:
         return client.request(method, url, **options)
-    except httpx.InvalidURL as exc:
-        raise errors.PermanentError(f"{url!r} is no URL: {exc}") from exc
-    except httpx.UnsupportedProtocol as exc:
-        given = str(exc.request.url).lstrip("/")  # httpx puts it below a root
-        raise errors.PermanentError(f"{given!r} is no URL that begins with http:// or https://") from exc
     except httpx.TimeoutException as exc:
         raise Unreachable(f"{exc.request.url} did not answer in time") from exc
     except httpx.RequestError as exc:
-        raise Unreachable(f"{exc.request.url} cannot be reached: {exc or type(exc).__name__}") from exc
+        raise Unreachable(f"{exc.request.url} cannot be reached: {str(exc) or type(exc).__name__}") from exc
 
 
 def send(client: httpx.Client, method: str, url: str, **options: Any) -> httpx.Response:
@@ -43,7 +52,7 @@ def send(client: httpx.Client, method: str, url: str, **options: Any) -> httpx.R
         ProblemError: The answer is a problem.
         PermanentError: Whoever answers there is none of ours.
     """
-    response = exchange(client, method, url, **options)
+    response = ask(client, method, url, **options)
     if response.is_success:
         return response
     raise problem(response) or stranger(response)
