@@ -105,6 +105,13 @@ def test_the_sidecar_holds_no_sql_that_the_other_files_carry(pets: model.Bundle,
     assert set(row["bundle"]) == {"scenario", "tasks", "tools", "report", "source"}
 
 
+def test_two_bundles_of_one_scenario_are_refused_before_anything_is_written(pets: model.Bundle, tmp_path: Path) -> None:
+    other = dataclasses.replace(pets, root=tmp_path / "other")
+    with pytest.raises(errors.BundleError, match=r"other: is scenario pets, as .* is"):
+        exporting.export([pets, other], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_title_that_leads_to_another_name_does_not_break_the_join(pets: model.Bundle, tmp_path: Path) -> None:
     scenario = pets.scenario.model_copy(update={"title": "The Shelter"})
     renamed = dataclasses.replace(pets, scenario=scenario)

@@ -14,10 +14,17 @@ def export(bundles: Iterable[model.Bundle], out: Path) -> None:
     """Writes the files of `bundles` into the folder `out`, in place of those that are there.
 
     Raises:
-        BundleError: the disk refuses them.
+        BundleError: two bundles are of one scenario, or the disk refuses the files.
     """
     lines: dict[str, list[str]] = {file: [] for file in (*rows.KINDS, *rows.VERIFIERS)}
+    roots: dict[str, Path] = {}
     for bundle in bundles:
+        name = bundle.scenario.name
+        if name in roots:
+            raise errors.BundleError(
+                f"{bundle.root}: is scenario {name}, as {roots[name]} is; the files hold one of a name"
+            )
+        roots[name] = bundle.root
         originals = as_rows(bundle)
         originals.single[rows.SIDECAR] = sidecars.row_for(bundle, originals)
         for file, row in originals.single.items():
