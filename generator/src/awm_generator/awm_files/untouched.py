@@ -20,14 +20,20 @@ def findings(bundle: model.Bundle) -> list[model.Finding]:
             task: judge.run(sandbox.JudgeRequest(source=source, mode="code", initial=initial, final=final))
             for task, source in sources.items()
         }
-    return [finding for task, reply in replies.items() for finding in _finding(task, reply)]
+    return [found for task, reply in replies.items() for found in of_reply(task, reply)]
 
 
-def _finding(task: str, reply: sandbox.JudgeReply) -> list[model.Finding]:
+def of_reply(task: str, reply: sandbox.JudgeReply) -> list[model.Finding]:
+    """What a reply about the untouched database says about a task's verifier; nothing where all is well."""
+    if reply.failure == "unavailable":
+        return [_finding("verifier_untried", task, f"it could not be tried here: {reply.detail}")]
     if reply.result is None:
-        detail = f"on the untouched database it gives no result: {reply.failure}: {reply.detail}"
-        return [model.Finding(kind="verifier_fails", stage="verifier", subject=task, detail=detail)]
+        return [_finding("verifier_fails", task, f"on the untouched database: {reply.failure}: {reply.detail}")]
     if reply.result["result"] == "complete":
         detail = "it says complete on the untouched database, so that doing nothing is rewarded"
-        return [model.Finding(kind="complete_on_untouched", stage="verifier", subject=task, detail=detail)]
+        return [_finding("complete_on_untouched", task, detail)]
     return []
+
+
+def _finding(kind: str, task: str, detail: str) -> model.Finding:
+    return model.Finding(kind=kind, stage="verifier", subject=task, detail=detail)
