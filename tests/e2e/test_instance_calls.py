@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from concurrent import futures
 from typing import Any
 
 import bundles
 import instances
 import pytest
 
+from awm_registry import client
 from awm_runtime.bundle import model
 from awm_runtime.contract import problems
 
@@ -122,6 +124,17 @@ async def add_later(name: str):
 
     late.append(asyncio.get_running_loop().create_task(work()))
     return "later"
+
+
+@app.post("/count", operation_id="count_up")
+async def count_up():
+    session = new_session()
+    seen = int(session.get(Item, 1).name) if session.get(Item, 1).name.isdigit() else 0
+    for _ in range(5):
+        await asyncio.sleep(0)
+    session.get(Item, 1).name = str(seen + 1)
+    session.commit()
+    return seen + 1
 
 
 @app.get("/fork", operation_id="fork")
@@ -275,6 +288,19 @@ def test_a_task_that_outlives_its_call_cannot_reach_the_episode_any_more(worksho
     assert workshop.call(episode, "add_later", name="late").data() == "later"
     assert _items(workshop, episode) == ["first"]
     assert workshop.control.get(episode.id).state_hash == episode.state_hash
+
+
+def test_calls_of_one_episode_at_once_run_one_after_another(workshop: instances.Running) -> None:
+    one, other = workshop.control.open(count=2)
+    with futures.ThreadPoolExecutor(8) as pool:
+        counted = [pool.submit(_count_up, each.mcp_url) for each in (one, other) * 8]
+    assert sorted(each.result() for each in counted) == sorted([*range(1, 9)] * 2)
+    assert [line["n"] for line in workshop.control.trace(one.id)] == [*range(1, 9)]
+
+
+def _count_up(url: str) -> Any:
+    with client.ToolClient(url) as tools:
+        return tools.call("count_up", {}).data()
 
 
 def test_a_handler_cannot_fork_and_the_environment_is_to_blame(workshop: instances.Running) -> None:

@@ -285,3 +285,27 @@ def test_a_body_that_does_not_fit_its_model_is_the_agents_fault(features: instan
 
 def test_rows_of_the_start_up_are_in_no_episode(features: instances.Running) -> None:
     assert features.call(features.open(), "list_items").data() == ["first"]
+
+
+@pytest.mark.parametrize(
+    "text", ["\x00", "a\r\nX-Injected: 1", "☃ ü", "\u2028", "..", "../..", "%2F%00", "\ufffe", "\U0001f600" * 50]
+)
+@pytest.mark.parametrize(
+    ("tool", "name"), [("take_path", "path"), ("put_person", "team"), ("look_for_missing", "name")]
+)
+def test_no_text_of_an_argument_is_too_strange(features: instances.Running, tool: str, name: str, text: str) -> None:
+    episode = features.open()
+    person = {"id": 3, "name": "Ada"} if tool == "put_person" else {}
+    reply = features.call(episode, tool, **{**person, name: text})
+    counted = features.control.get(episode.id)
+    assert (counted.calls, counted.errors.environment, counted.errors.infrastructure) == (1, 0, 0)
+    if not reply.is_error:
+        assert features.control.trace(episode.id)[0]["arguments"][name] == text
+
+
+@pytest.mark.parametrize("number", [-1, 0, 2**63, -(2**63), 2**70, 1e300, 1.5, True, None, "7", [7], {"a": 7}])
+def test_no_number_of_an_argument_is_too_strange(features: instances.Running, number: Any) -> None:
+    episode = features.open()
+    features.call(episode, "put_person", id=number, name="Ada")
+    counted = features.control.get(episode.id)
+    assert (counted.calls, counted.errors.environment, counted.errors.infrastructure) == (1, 0, 0)
