@@ -1,11 +1,14 @@
 """Gives a bundle the content of a database file in place of its schema and seed."""
 
 import dataclasses
+import re
 import sqlite3
 from pathlib import Path
 
 from awm_runtime import errors
 from awm_runtime.bundle import model
+
+_TRIGGER = re.compile(r"CREATE\s+TRIGGER\b", re.IGNORECASE)
 
 
 def from_file(bundle: model.Bundle, database: Path) -> model.Bundle:
@@ -22,9 +25,12 @@ def from_file(bundle: model.Bundle, database: Path) -> model.Bundle:
             connection.close()
     except sqlite3.DatabaseError as exc:
         raise errors.BundleError(f"{database}: not a usable SQLite database: {exc}") from exc
-    rows = [each for each in statements if each.startswith(("INSERT", "DELETE"))]
-    schema = [each for each in statements if each not in rows]
-    return dataclasses.replace(bundle, schema_sql=_text(schema), seed_sql=_text(rows))
+    rows, triggers, schema = [], [], []
+    for each in statements:
+        kind = rows if each.startswith(("INSERT", "DELETE")) else triggers if _TRIGGER.match(each) else schema
+        kind.append(each)
+    # Triggers come after the rows, which hold what they did already.
+    return dataclasses.replace(bundle, schema_sql=_text(schema), seed_sql=_text([*rows, *triggers]))
 
 
 def _text(statements: list[str]) -> str:
