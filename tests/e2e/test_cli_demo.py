@@ -2,8 +2,12 @@
 
 import dataclasses
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from awm_fleet import examples
@@ -69,3 +73,29 @@ def test_a_task_without_an_oracle_is_refused_with_those_that_have_one(
     assert capsys.readouterr().err == (
         f"error: library: task '{bundle.tasks[1].id}' has no oracle; tasks to play: {bundle.tasks[0].id}\n"
     )
+
+
+def test_ctrl_c_ends_it_without_a_word_and_leaves_nothing() -> None:
+    command = [Path(sys.executable).with_name("awm"), "demo", "library"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Larch Street Library")
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "")
+    assert family
+    assert not [child for child in family if child.is_running()]
+
+
+def test_an_oracle_that_cannot_go_on_says_where_and_shows_the_log(
+    altered: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = reading.read(altered)
+    calls = [{"tool": "get_me", "save": "me"}, {"tool": "get_title", "arguments": {"title_id": {"$from": "me.title"}}}]
+    task = bundle.tasks[0].model_copy(update={"oracle": model.Oracle.model_validate({"calls": calls})})
+    writing.write(dataclasses.replace(bundle, tasks=(task, *bundle.tasks[1:])), altered)
+    assert demo(altered) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: the oracle cannot go on: call 2 (get_title): 'me.title' finds nothing")
+    assert "library is ready: 24 tools" in said

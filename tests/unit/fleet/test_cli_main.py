@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from awm_fleet.cli import locating, main
+from awm_fleet.cli import main
 
 REFERENCE = {
     "env start": "--scenario --envs_load_path --db_path --host --port --db_schema_path --sample_path --output_dir",
@@ -145,8 +145,3 @@ def test_what_the_system_refuses_is_one_line(awm: Callable[..., Ended], tmp_path
     flags = [word for name, file in files.items() for word in (f"--{name}", file)]
     ended = awm("env", "reset_db", *flags, "--database_dir", files["input_db"])
     assert (ended.status, ended.err) == (1, f"error: {files['input_db']}: File exists\n")
-
-
-def test_the_shell_completes_names_of_examples() -> None:
-    assert locating.example_names("li") == ["library"]
-    assert set(locating.example_names("")) == {"clinic", "library"}

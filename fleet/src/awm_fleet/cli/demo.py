@@ -46,7 +46,11 @@ def demo(
         if not json_:
             _introduce(bundle, chosen, episode)
         tools = stack.enter_context(client.ToolClient(episode.mcp_url))
-        played = _play(chosen, tools, quiet=json_)
+        try:
+            played = _play(chosen, tools, quiet=json_)
+        except oracles.OracleError as exc:
+            log = Path(state, "instance.log").read_text(encoding="utf-8", errors="replace")
+            raise errors.EnvironmentCodeError(f"the oracle cannot go on: {exc}", detail=f"The log:\n{log}") from exc
         changes = control.diff(episode.id)
         verdict = control.verify(episode.id, verdicts.VerifyRequest(answer=played.answer))
     if json_:
