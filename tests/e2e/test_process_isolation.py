@@ -170,7 +170,7 @@ def test_a_reset_forgets_the_modules_state(instance: instances.Running) -> None:
     fresh = instance.control.reset(episode.id)
     assert fresh.state_hash == episode.state_hash
     assert instance.call(episode, "look").data()["basket"] == []
-    assert before not in children(instance)
+    instances.wait_for(lambda: before not in children(instance))
 
 
 def test_a_closed_episode_leaves_no_process(instance: instances.Running) -> None:
@@ -178,7 +178,7 @@ def test_a_closed_episode_leaves_no_process(instance: instances.Running) -> None
     pid = pid_of(instance, episode)
     assert pid in children(instance)
     instance.control.close(episode.id)
-    assert pid not in children(instance)
+    instances.wait_for(lambda: pid not in children(instance))
 
 
 def test_an_expired_episode_leaves_no_process(instance: instances.Running) -> None:
@@ -239,7 +239,7 @@ def test_a_process_that_ignores_its_deadline_is_killed_alone(instance: instances
     with pytest.raises(problems.ProblemError) as caught:
         instance.call(stuck, "loop_that_ignores_its_deadline")
     assert caught.value.code is problems.Code.EPISODE_INTERRUPTED
-    assert pid not in children(instance)
+    instances.wait_for(lambda: pid not in children(instance))
     assert instance.call(other, "look").data()["basket"] == ["kept"]
     assert instance.process("awm_runtime.server.instance").pid == server
 
@@ -267,7 +267,7 @@ def test_fifty_episodes_have_fifty_processes(instance: instances.Running) -> Non
     assert len({pid for _, pid in filled}) == 50
     for each in opened:
         instance.control.close(each.id)
-    assert not {pid for _, pid in filled} & children(instance)
+    instances.wait_for(lambda: not {pid for _, pid in filled} & children(instance))
 
 
 def test_a_process_inherits_nothing_but_its_own_files(instance: instances.Running) -> None:
