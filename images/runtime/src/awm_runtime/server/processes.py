@@ -21,7 +21,7 @@ import orjson
 
 from awm_runtime.contract import problems
 from awm_runtime.determinism import context
-from awm_runtime.server import asgi, deadlines, episodes, nursery, runners, storage, tools
+from awm_runtime.server import asgi, deadlines, episodes, exits, nursery, runners, storage, tools
 
 _FRAME = struct.Struct("<II")
 _LARGEST = 64 * 1024 * 1024
@@ -142,6 +142,7 @@ def _live(
 async def _answer_calls(peer: socket.socket, connections: storage.EpisodeConnections, app: asgi.StartedApp) -> None:
     reader, writer = await asyncio.open_connection(sock=peer, limit=_LARGEST)
     watcher = deadlines.Deadlines()
+    exits.install(asyncio.get_running_loop())
     while True:
         try:
             question, body = await _read_frame(reader)
