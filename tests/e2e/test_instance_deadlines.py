@@ -1,6 +1,7 @@
 """Handlers that never return or end their process: nothing hangs, episodes come back, nobody is blamed wrongly."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import bundles
@@ -234,12 +235,24 @@ def test_a_module_that_a_handler_left_in_the_state_folder_is_not_imported_when_i
 
 @pytest.mark.parametrize("how", ["exit", "interrupt"])
 def test_a_handler_that_exits_under_a_middleware_fails_its_own_call_only(stuck: instances.Running, how: str) -> None:
-    episode = stuck.open()
     instance = stuck.process("awm_runtime.server.instance").pid
-    reply = stuck.call(episode, "leave_politely", how=how)
-    assert reply.is_error
-    assert stuck.control.get(episode.id).errors == verdicts.ErrorCounts(environment=1)
+    _fail_by_leaving(stuck, how)
     assert stuck.process("awm_runtime.server.instance").pid == instance
+
+
+def test_a_handler_that_exits_in_its_episodes_own_process_fails_its_own_call_only(tmp_path: Path) -> None:
+    bundle = bundles.make(tmp_path / "stuck", STUCK, isolation="process")
+    with instances.running(bundle, tmp_path / "state") as running:
+        for how in ("exit", "interrupt"):
+            _fail_by_leaving(running, how)
+
+
+def _fail_by_leaving(running: instances.Running, how: str) -> None:
+    episode = running.open()
+    assert running.call(episode, "leave_politely", how=how).is_error
+    seen = running.control.get(episode.id)
+    assert (seen.errors, seen.interrupted) == (verdicts.ErrorCounts(environment=1), None)
+    assert running.call(episode, "list_items").data() == ["first"]
 
 
 def test_verdicts_are_given_again_after_the_judge_was_killed(stuck: instances.Running) -> None:
