@@ -106,11 +106,30 @@ def test_a_verifier_that_breaks_abstains_and_is_a_failure(verify: Verify, run_fo
     assert printed.startswith("verdict: abstained, no reward (crashed: KeyError")
 
 
-def test_a_broken_trajectory_is_named_with_its_line(verify: Verify, run_folder: Path, verifier_file: Path) -> None:
-    (run_folder / "trajectory.json").write_text('{\n"scenario": "Pet')
+@pytest.mark.parametrize(
+    ("trajectory", "says"),
+    [
+        (b'{\n"scenario": "Pet', ":2: broken JSON: Unterminated string"),
+        (b'{"scenario": "\xff"}', ": not UTF-8 text"),
+        (b"[" * 100_000, ": JSON nested too deeply"),
+    ],
+)
+def test_a_broken_trajectory_is_named_with_its_line(
+    verify: Verify, run_folder: Path, verifier_file: Path, trajectory: bytes, says: str
+) -> None:
+    (run_folder / "trajectory.json").write_bytes(trajectory)
     status, printed, said = verify("--input", run_folder, "--verifier_path", verifier_file)
     assert (status, printed) == (1, "")
-    assert said.startswith(f"error: {run_folder}/trajectory.json:2: broken JSON: Unterminated string")
+    assert said.startswith(f"error: {run_folder}/trajectory.json{says}")
+
+
+def test_a_damaged_database_is_named(verify: Verify, run_folder: Path, verifier_file: Path) -> None:
+    content = (run_folder / "initial.db").read_bytes()
+    (run_folder / "initial.db").write_bytes(content[:4096] + b"\xff" * 4096)
+    status, printed, said = verify("--input", run_folder, "--verifier_path", verifier_file)
+    assert (status, printed) == (1, "")
+    assert said.startswith(f"error: {run_folder}/initial.db: a damaged SQLite database")
+    assert said.count("\n") == 1
 
 
 def test_a_task_without_a_verifier_is_answered_with_those_that_have_one(

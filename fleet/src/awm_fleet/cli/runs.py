@@ -77,9 +77,11 @@ def judgeable(database: Path, target: Path) -> Path:
     try:
         with closing(sqlite3.connect(target)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE").fetchone()
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            [state] = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.DatabaseError as exc:
         raise errors.PermanentError(f"{database}: not a usable SQLite database: {exc}") from exc
+    if state != "ok":
+        raise errors.PermanentError(f"{database}: a damaged SQLite database: {' '.join(state.split())}")
     return target
 
 
@@ -90,6 +92,8 @@ def _object(path: Path) -> dict[str, Any]:
         raise errors.PermanentError(f"{path}:{exc.lineno}: broken JSON: {exc.msg} (column {exc.colno})") from exc
     except UnicodeDecodeError as exc:
         raise errors.PermanentError(f"{path}: not UTF-8 text") from exc
+    except RecursionError as exc:
+        raise errors.PermanentError(f"{path}: JSON nested too deeply") from exc
     return said if isinstance(said, dict) else {}
 
 
