@@ -295,7 +295,7 @@ def test_a_call_that_a_shutdown_cuts_off_interrupts_its_episode(bundle: Path, tm
         episode = first.open()
         with table_of(first) as table:
             napping = pool.submit(first.call, episode, "enter_and_nap")
-            instances.wait_for(table.entries)
+            instances.wait_for(lambda: episode.id in [each.episode for each in table.entries()])
         (first.keeper if stopped == "keeper" else first.process(INSTANCE)).terminate()
         assert napping.exception(30) is not None
     with instances.running(bundle, tmp_path / "state") as second:

@@ -86,7 +86,7 @@ def test_everything_of_an_episode_is_found_again(restart: Restart) -> None:
     before = played(restart(), "a", "b")
     after = restart().get(before.id)
     assert after.meta == before.meta
-    assert after.tally == before.tally
+    assert (after.tally.calls, after.tally.errors) == (2, before.tally.errors)
     assert after.state_hash() == before.state_hash()
     assert names(after) == ["first", "a", "b"]
 
