@@ -10,19 +10,20 @@ import pytest
 from awm_runtime.bundle import database, reading
 from awm_runtime.contract import episodes as contract
 from awm_runtime.contract import problems
-from awm_runtime.server import control_plane, episodes, judging, metrics, scenarios, settings
+from awm_runtime.server import control as controls
+from awm_runtime.server import episodes, judging, metrics, scenarios, settings
 
 LIBRARY = Path(__file__).resolve().parents[3] / "fleet" / "src" / "awm_fleet" / "examples" / "library"
 
 
 @pytest.fixture
-def control(tmp_path: Path) -> control_plane.Control:
+def control(tmp_path: Path) -> controls.Control:
     """The control plane of an instance whose code is still being loaded."""
     bundle = reading.read(LIBRARY)
     seed = tmp_path / "seed.db"
     database.build(bundle.schema_sql, bundle.seed_sql, bundle.clock, seed, "on")
     world = episodes.World(seed=seed, seed_hash="sha256:0", clock=bundle.clock, foreign_keys=True, tasks=frozenset())
-    return control_plane.Control(
+    return controls.Control(
         bundle,
         episodes.EpisodeStore(tmp_path / "episodes", world, settings.Settings()),
         scenarios.LoadingScenario(),
@@ -34,7 +35,7 @@ def control(tmp_path: Path) -> control_plane.Control:
 
 
 def _while_locked(
-    control: control_plane.Control, waiting: Callable[[str], Awaitable[object]], meanwhile: Callable[[str], object]
+    control: controls.Control, waiting: Callable[[str], Awaitable[object]], meanwhile: Callable[[str], object]
 ) -> object:
     """What comes of a request that waits for an episode while something else happens to it."""
 
@@ -50,7 +51,7 @@ def _while_locked(
     return asyncio.run(play())
 
 
-def test_an_episode_that_is_closed_while_a_reset_waits_keeps_its_final_state(control: control_plane.Control) -> None:
+def test_an_episode_that_is_closed_while_a_reset_waits_keeps_its_final_state(control: controls.Control) -> None:
     def close(id: str) -> None:
         control.store.close(control.store.get(id))
 
@@ -61,13 +62,13 @@ def test_an_episode_that_is_closed_while_a_reset_waits_keeps_its_final_state(con
     assert episode.meta.attempt == 0
 
 
-def test_an_episode_can_be_closed_before_the_code_is_loaded(control: control_plane.Control) -> None:
+def test_an_episode_can_be_closed_before_the_code_is_loaded(control: controls.Control) -> None:
     _while_locked(control, control.close, control.store.get)
     [episode] = control.store
     assert episode.meta.state == "closed"
 
 
-def test_a_source_that_is_forgotten_while_its_fork_waits_is_unknown(control: control_plane.Control) -> None:
+def test_a_source_that_is_forgotten_while_its_fork_waits_is_unknown(control: controls.Control) -> None:
     async def fork(id: str) -> contract.OpenResponse:
         return await control.open(contract.OpenRequest(episodes=[contract.EpisodeSpec(source=id)]))
 

@@ -10,6 +10,8 @@ from awm_runtime.contract import problems, verdicts
 EpisodeId = NewType("EpisodeId", str)
 EpisodeState = Literal["open", "closed", "expired"]
 
+SEEDS = 2**63
+"""Seeds are whole numbers from 0 up to this."""
 DEFAULT_TTL_S = 1800.0
 DEFAULT_RETAIN_S = 3600.0
 
@@ -21,7 +23,7 @@ class EpisodeSpec(pydantic.BaseModel):
 
     task: str | None = None
     seed: int | None = pydantic.Field(
-        None, description="Seeds the randomness that scenario code sees; drawn when absent."
+        None, ge=0, lt=SEEDS, description="Seeds the randomness that scenario code sees; drawn when absent."
     )
     count: int = pydantic.Field(1, ge=1, le=4096)
     group: str | None = pydantic.Field(None, max_length=200)
@@ -45,7 +47,7 @@ class ResetRequest(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid")
 
-    seed: int | None = None
+    seed: int | None = pydantic.Field(None, ge=0, lt=SEEDS)
 
 
 class EpisodeView(pydantic.BaseModel):

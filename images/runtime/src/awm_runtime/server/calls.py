@@ -81,13 +81,20 @@ class Calls(tool_host.ToolHost):
         target = self._store.get_open(episode)
         loaded = await self._scenario.get()
         async with target.lock:
-            self._store.get_open(episode)  # it may have been closed while this call waited
-            if target.tally.calls >= self._limits.calls_per_episode:
-                return tool_host.ToolReply(
-                    f"This episode has used up its {self._limits.calls_per_episode} calls.", is_error=True
-                )
+            if self._store.get_open(episode) is not target:  # closed and opened anew while this call waited
+                raise problems.ProblemError(problems.Code.EPISODE_CLOSED, "this episode was closed; open another")
+            if exhausted := self._exhausted(target):
+                return tool_host.ToolReply(exhausted, is_error=True)
             outcome = await self._run(target, loaded, tool, arguments)
         return tool_host.ToolReply(outcome.text, outcome.is_error)
+
+    def _exhausted(self, episode: episodes.Episode) -> str | None:
+        """Why an episode answers no more calls, if it does not."""
+        if episode.tally.calls >= self._limits.calls_per_episode:
+            return f"This episode has used up its {self._limits.calls_per_episode} calls."
+        if episode.tally.log_bytes >= self._limits.episode_bytes:
+            return "This episode has used up the room for its call log."
+        return None
 
     async def _run(
         self, episode: episodes.Episode, loaded: scenarios.Loaded, tool: str, arguments: dict[str, Any]
@@ -103,6 +110,8 @@ class Calls(tool_host.ToolHost):
             return await self._run_marked(episode, loaded, tool, arguments, number)
         finally:
             self._in_flight.clear(slot)
+            if episode.meta.state != "open":  # it ended meanwhile, and left its connections to this call
+                episode.connections.close()
 
     async def _run_marked(
         self, episode: episodes.Episode, loaded: scenarios.Loaded, tool: str, arguments: dict[str, Any], number: int
@@ -169,7 +178,9 @@ class Calls(tool_host.ToolHost):
             said = outcome.code or "ok"
             logs.activity.info("call %s %s %.0f ms %s", logs.shown(tool), said, elapsed * 1000, episode.id)
         try:
-            traces.append(episode.trace, record.line())
+            line = record.line()
+            traces.append(episode.trace, line)
+            episode.tally.log_bytes += len(line)
         except OSError as exc:
             logger.exception("cannot write the trace of %s", episode.id)
             self._store.interrupt(episode, number)

@@ -1,15 +1,13 @@
-"""The control plane: open, look, reset, verify, close. For trainers and operators; agents never reach it."""
+"""The control plane over HTTP. For trainers and operators; agents never reach it."""
 
 import asyncio
-import contextlib
 import hashlib
 import hmac
+import io
 import logging
 import os
 import sqlite3
-import tempfile
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any, BinaryIO, Literal
 
 import fastapi
@@ -17,153 +15,19 @@ from fastapi import exceptions, responses
 from starlette import exceptions as starlette_exceptions
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from awm_runtime.bundle import database, digest, model
 from awm_runtime.contract import episodes as contract
 from awm_runtime.contract import problems, verdicts
-from awm_runtime.server import episodes, hosts, judging, logs, metrics, outcomes, scenarios, storage
+from awm_runtime.server import control as controls
+from awm_runtime.server import hosts, metrics, outcomes
 
 logger = logging.getLogger(__name__)
 
 SQLITE = "application/vnd.sqlite3"
-_BATCH_BREATH = 32
 _CHUNK = 256 * 1024
 _OPEN_PATHS = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 
 
-class Control:
-    """What the control plane does, apart from HTTP.
-
-    Args:
-        agent_url: Where agents reach this instance, without a path.
-    """
-
-    def __init__(
-        self,
-        bundle: model.Bundle,
-        store: episodes.EpisodeStore,
-        scenario: scenarios.LoadingScenario,
-        judge: judging.Judging,
-        *,
-        meter: metrics.Metrics,
-        agent_url: str,
-        scratch: Path,
-    ) -> None:
-        self.bundle = bundle
-        self.store = store
-        self.scenario = scenario
-        self.judge = judge
-        self.meter = meter
-        self.scratch = scratch
-        self._agent_url = agent_url
-        self._tools_hash = digest.tools_hash(bundle.tools)
-
-    async def open(self, wanted: contract.OpenRequest) -> contract.OpenResponse:
-        """Opens what it can; each item that cannot be opened is refused by itself."""
-        opened: list[contract.EpisodeView] = []
-        rejected: list[contract.Rejection] = []
-        for index, spec in enumerate(wanted.episodes):
-            try:
-                for _ in range(spec.count):
-                    opened.append(self.view(await self._open_one(spec, wanted)))
-                    if len(opened) % _BATCH_BREATH == 0:
-                        await asyncio.sleep(0)
-            except problems.ProblemError as exc:
-                rejected.append(contract.Rejection(index=index, error=exc.problem))
-        _log_opened(opened)
-        return contract.OpenResponse(episodes=opened, rejected=rejected)
-
-    async def _open_one(self, spec: contract.EpisodeSpec, wanted: contract.OpenRequest) -> episodes.Episode:
-        if spec.source is None:
-            episode = self.store.open(spec, ttl_s=wanted.ttl_s, retain_s=wanted.retain_s)
-        else:
-            async with self.store.get(spec.source).lock:
-                episode = self.store.open(spec, ttl_s=wanted.ttl_s, retain_s=wanted.retain_s)
-        self.meter.episode_opened()
-        return episode
-
-    def view(self, episode: episodes.Episode, *, hashed: bool = True) -> contract.EpisodeView:
-        """An episode as it is answered; in a long list without a state hash, which takes milliseconds each."""
-        meta = episode.meta
-        task = self.bundle.task(meta.task) if meta.task is not None else None
-        return contract.EpisodeView(
-            id=meta.id,
-            scenario=self.bundle.scenario.name,
-            generation=self.bundle.scenario.generation,
-            state=meta.state,
-            task=meta.task,
-            seed=meta.seed,
-            group=meta.group,
-            source=meta.source,
-            mcp_url=f"{self._agent_url}/e/{meta.id}/mcp",
-            instruction=task.instruction if task else None,
-            clock=self.store.world.clock,
-            calls=episode.tally.calls,
-            errors=episode.tally.errors,
-            state_hash=episode.state_hash() if hashed else None,
-            tools_hash=self._tools_hash,
-            interrupted=meta.interrupted,
-            expires_at=meta.expires_at,
-        )
-
-    async def reset(self, id: str, seed: int | None) -> contract.EpisodeView:
-        """Puts an episode back to the seed."""
-        episode = self.store.get_open(id)
-        async with episode.lock:
-            self.store.get_open(id)  # it may have been closed while this waited
-            if self.scenario.is_loaded:
-                await (await self.scenario.get()).runner.leave(episode)
-            self.store.reset(episode, seed=seed)
-            self.meter.episode_reset()
-            logs.activity.info("reset %s", id)
-            return self.view(episode)
-
-    async def close(self, id: str) -> None:
-        """Ends an episode; closing one that is unknown or closed is fine."""
-        try:
-            episode = self.store.get(id)
-        except problems.ProblemError:
-            return
-        async with episode.lock:
-            if self.scenario.is_loaded:
-                await (await self.scenario.get()).runner.leave(episode)
-            self.store.close(episode)
-            logs.activity.info("closed %s", id)
-
-    async def verify(self, id: str, wanted: verdicts.VerifyRequest) -> verdicts.Verdict:
-        """Judges an episode, open or closed."""
-        verdict = await self.judge.verify(self.store.get(id), wanted)
-        self.meter.verdict(verdict.outcome)
-        logs.activity.info("verdict %s, reward %s %s", verdict.outcome, verdict.reward, id)
-        return verdict
-
-    @contextlib.asynccontextmanager
-    async def snapshot(self, id: str, which: Literal["initial", "current"]) -> AsyncIterator[Path]:
-        """A copy of a database, for the length of a `with` block."""
-        episode = self.store.get(id)
-        with tempfile.TemporaryDirectory(dir=self.scratch, prefix="snapshot-") as folder:
-            copy = Path(folder) / f"{which}.db"
-            async with episode.lock:
-                if which == "current":
-                    episode.connections.snapshot(copy)
-                else:
-                    storage.copy(self.store.world.seed, copy)
-            yield copy
-
-    async def diff(self, id: str) -> dict[str, Any]:
-        """The rows that changed since the seed."""
-        async with self.snapshot(id, "current") as final:
-            return await asyncio.to_thread(database.changes, self.store.world.seed, final)
-
-
-def _log_opened(opened: Sequence[contract.EpisodeView]) -> None:
-    """One line, however many."""
-    if opened:
-        tasks = ", ".join(sorted({each.task for each in opened if each.task is not None}))
-        number = f"{len(opened)} episodes, the first is " if len(opened) > 1 else ""
-        logs.activity.info("opened %s%s %s", number, opened[0].id, logs.shown(tasks))
-
-
-def create(control: Control, *, token_hash: str | None, guard: hosts.HostGuard, request_bytes: int) -> ASGIApp:
+def create(control: controls.Control, *, token_hash: str | None, guard: hosts.HostGuard, request_bytes: int) -> ASGIApp:
     """The control plane as an ASGI app.
 
     Args:
@@ -181,7 +45,7 @@ def create(control: Control, *, token_hash: str | None, guard: hosts.HostGuard, 
     return _Gate(app, token_hash=token_hash, guard=guard, request_bytes=request_bytes)
 
 
-def _add_probes(app: fastapi.FastAPI, control: Control) -> None:
+def _add_probes(app: fastapi.FastAPI, control: controls.Control) -> None:
     @app.get("/livez")
     async def live() -> dict[str, str]:
         return {"status": "ok"}
@@ -201,7 +65,7 @@ def _add_probes(app: fastapi.FastAPI, control: Control) -> None:
         return fastapi.Response(control.meter.text(), media_type=metrics.CONTENT_TYPE)
 
 
-def _add_episodes(app: fastapi.FastAPI, control: Control) -> None:
+def _add_episodes(app: fastapi.FastAPI, control: controls.Control) -> None:
     @app.post("/v1/episodes", status_code=201)
     async def open_episodes(wanted: contract.OpenRequest) -> contract.OpenResponse:
         return await control.open(wanted)
@@ -212,9 +76,7 @@ def _add_episodes(app: fastapi.FastAPI, control: Control) -> None:
 
     @app.get("/v1/episodes/{id}")
     async def look(id: str) -> contract.EpisodeView:
-        episode = control.store.get(id)
-        async with episode.lock:
-            return control.view(episode)
+        return await control.look(id)
 
     @app.delete("/v1/episodes/{id}", status_code=204)
     async def close(id: str) -> None:
@@ -239,7 +101,8 @@ def _add_episodes(app: fastapi.FastAPI, control: Control) -> None:
     @app.get("/v1/episodes/{id}/trace")
     async def trace(id: str) -> fastapi.Response:
         path = control.store.get(id).trace
-        return fastapi.Response(path.read_bytes() if path.exists() else b"", media_type="application/x-ndjson")
+        file = path.open("rb") if path.exists() else io.BytesIO()
+        return responses.StreamingResponse(_chunks(file), media_type="application/x-ndjson")
 
     @app.get("/v1/episodes/{id}/snapshot")
     async def snapshot(id: str, which: Literal["initial", "current"] = "current") -> fastapi.Response:
@@ -272,14 +135,18 @@ class _Gate:
         except problems.ProblemError as exc:
             await _respond(exc)(scope, receive, send)
             return
-
+        except _Disconnected:  # half a request asks for nothing
+            return
         unread = [body]
 
         async def replay() -> Message:
             """The body once, then what the client does: streamed answers wait for it to go."""
             return {"type": "http.request", "body": unread.pop(), "more_body": False} if unread else await receive()
 
-        await self._app(scope, replay, send)
+        try:
+            await self._app(scope, replay, send)
+        except Exception:  # answered already by `_internal_response`; further up it would cost the connection
+            logger.exception("%s %s failed", scope["method"], scope["path"])
 
     def _authenticate(self, headers: dict[bytes, bytes]) -> None:
         if self._token_hash is None:
@@ -292,12 +159,16 @@ class _Gate:
             )
 
 
+class _Disconnected(Exception):
+    """The client went before its request was whole."""
+
+
 async def _read(receive: Receive, limit: int) -> bytes:
     body = b""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return body
+            raise _Disconnected
         chunk: bytes = message.get("body", b"")
         body += chunk
         if len(body) > limit:
@@ -343,7 +214,7 @@ async def _refused_response(_request: fastapi.Request, exc: Exception) -> fastap
 
 async def _disk_response(request: fastapi.Request, exc: Exception) -> fastapi.Response:
     if not outcomes.is_disk_full(exc):
-        return await _internal_response(request, exc)
+        raise exc
     logger.error("%s %s: the disk is full", request.method, request.url.path)
     return _respond(
         problems.ProblemError(
@@ -352,8 +223,7 @@ async def _disk_response(request: fastapi.Request, exc: Exception) -> fastapi.Re
     )
 
 
-async def _internal_response(request: fastapi.Request, exc: Exception) -> fastapi.Response:
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=exc)
+async def _internal_response(_request: fastapi.Request, _exc: Exception) -> fastapi.Response:
     return _respond(
         problems.ProblemError(problems.Code.INTERNAL, "the instance failed on this request; its log says why")
     )

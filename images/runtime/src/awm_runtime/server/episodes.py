@@ -13,6 +13,7 @@ import contextlib
 import logging
 import secrets
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ import pydantic
 from awm_runtime.bundle import database
 from awm_runtime.contract import episodes as contract
 from awm_runtime.contract import problems
-from awm_runtime.server import inflight, settings, storage, traces
+from awm_runtime.server import inflight, outcomes, settings, storage, traces
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ class Episode:
         connections: Its database connections; opened by the first call.
         tally: What its calls came to.
         lock: Orders its calls, resets and snapshots.
+        hashed: The number of calls at which the state's hash was computed, and the hash.
+        kept_bytes: What its folder takes, once it takes no more calls.
         used_at: When it was last used, on the clock of `time.monotonic`.
     """
 
@@ -72,6 +75,7 @@ class Episode:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     used_at: float = field(default_factory=time.monotonic)
     hashed: tuple[int, str] | None = None
+    kept_bytes: int | None = None
 
     @property
     def id(self) -> contract.EpisodeId:
@@ -141,7 +145,13 @@ class EpisodeStore:
         self._limits = limits
         self._now = now
         self._episodes: dict[str, Episode] = {}
+        self._open: set[str] = set()
         folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def open_count(self) -> int:
+        """How many episodes take calls."""
+        return len(self._open)
 
     def recover(self, left_in_flight: list[inflight.Entry], *, memory_lost: bool = False) -> None:
         """Finds the episodes of an earlier process; calls that it left in flight mark theirs as interrupted.
@@ -155,7 +165,7 @@ class EpisodeStore:
                 self._recover(folder)
             except (OSError, ValueError, KeyError, TypeError):
                 logger.exception("%s holds no episode that can be read: it is lost", folder.name)
-                self._episodes.pop(folder.name, None)
+                self._drop(folder.name)
                 _remove(folder)
         for entry in left_in_flight:
             interrupted = self._episodes.get(entry.episode)
@@ -181,7 +191,7 @@ class EpisodeStore:
         """
         if spec.task is not None and spec.task not in self.world.tasks:
             raise problems.ProblemError(problems.Code.BAD_REQUEST, f"this scenario has no task {spec.task!r}")
-        if sum(each.meta.state == "open" for each in self._episodes.values()) >= self._limits.episodes:
+        if self.open_count >= self._limits.episodes:
             raise problems.ProblemError(
                 problems.Code.AT_CAPACITY,
                 f"{self._limits.episodes} episodes are open, which is the limit",
@@ -261,12 +271,12 @@ class EpisodeStore:
         except OSError:
             _remove_other_attempts(episode.folder, episode.meta.attempt)
             raise
-        _remove_other_attempts(episode.folder, following)
         episode.connections = self._connections(database_of(episode.folder, following))
         episode.trace = trace_of(episode.folder, following)
         episode.tally = traces.Tally()
         episode.hashed = (0, self.world.seed_hash)
         episode.used_at = time.monotonic()
+        _remove_other_attempts(episode.folder, following)  # last: what it cannot remove does no harm
 
     def renew(self, episode: Episode) -> datetime:
         """A heartbeat: the lease runs its whole time again."""
@@ -277,18 +287,19 @@ class EpisodeStore:
     def close(self, episode: Episode, state: contract.EpisodeState = "closed") -> None:
         """Ends an episode; it stays readable for its retention. Twice is fine.
 
-        Where a call holds the lock, its connections stay until the episode is forgotten.
+        Where a call holds the lock, its connections stay until it ends.
         """
         if episode.meta.state != "open":
             return
         if not episode.lock.locked():
             episode.connections.close()
         self._note(episode, state=state, closed_at=self._now())
+        self._open.discard(episode.id)
 
     def forget(self, episode: Episode) -> None:
         """Removes an episode and its files."""
         episode.connections.close()
-        self._episodes.pop(episode.id, None)
+        self._drop(episode.id)
         _remove(episode.folder)
 
     def sweep(self) -> None:
@@ -305,7 +316,9 @@ class EpisodeStore:
         )
         room = self._limits.retain_bytes
         for episode in kept:
-            room -= sum(path.stat().st_size for path in episode.folder.iterdir())
+            if episode.kept_bytes is None:
+                episode.kept_bytes = _size(episode.folder)
+            room -= episode.kept_bytes
             assert episode.meta.closed_at is not None
             if room < 0 or now >= episode.meta.closed_at + timedelta(seconds=episode.meta.retain_s):
                 self.forget(episode)
@@ -332,19 +345,26 @@ class EpisodeStore:
                     shutil.copyfile(source.trace, trace_of(folder, 0))
             episode = self._adopt(meta, folder)
             self._save(episode)
-        except OSError as exc:
-            self._episodes.pop(meta.id, None)
-            shutil.rmtree(folder, ignore_errors=True)
+        except (OSError, sqlite3.Error) as exc:
+            self._drop(meta.id)
+            _remove(folder)
+            if isinstance(exc, sqlite3.Error) and not outcomes.is_disk_full(exc):
+                raise problems.ProblemError(
+                    problems.Code.INTERNAL, "the database of the episode to fork cannot be read", blame="environment"
+                ) from exc
             raise problems.ProblemError(
                 problems.Code.AT_CAPACITY,
                 "there is no room on this instance's disk for another episode",
                 retry_after_s=30,
             ) from exc
-        if source is None:
-            episode.hashed = (0, self.world.seed_hash)
-        else:
-            episode.tally = traces.tally(episode.trace)
+        episode.hashed = (0, self.world.seed_hash) if source is None else source.hashed
+        if source is not None:
+            episode.tally = source.tally.copy()
         return episode
+
+    def _drop(self, id: str) -> None:
+        self._episodes.pop(id, None)
+        self._open.discard(id)
 
     def _recover(self, folder: Path) -> None:
         meta_path = folder / "meta.json"
@@ -363,6 +383,8 @@ class EpisodeStore:
         trace = trace_of(folder, meta.attempt)
         episode = Episode(meta=meta, folder=folder, trace=trace, connections=connections, tally=traces.Tally())
         self._episodes[meta.id] = episode
+        if meta.state == "open":
+            self._open.add(meta.id)
         return episode
 
     def _connections(self, path: Path) -> storage.EpisodeConnections:
@@ -413,12 +435,24 @@ def _remove_other_attempts(folder: Path, attempt: int) -> None:
     """Removes what an earlier attempt, or a reset that was cut off, left behind."""
     for path in folder.iterdir():
         if path.is_dir():  # scenario code's: nothing of ours
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
         elif path.name != "meta.json" and path.name.split(".")[0] != str(attempt):
-            path.unlink()
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _remove(folder: Path) -> None:
     """Removes an episode's folder; one that is cut off in this is not taken for an episode afterwards."""
-    (folder / "meta.json").unlink(missing_ok=True)
+    gone = folder.with_name(f"{folder.name}.gone")
+    with contextlib.suppress(OSError):
+        folder = folder.replace(gone)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _size(folder: Path) -> int:
+    """How many bytes a folder's files take; what scenario code made unreadable counts for nothing."""
+    total = 0
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            total += path.lstat().st_size
+    return total

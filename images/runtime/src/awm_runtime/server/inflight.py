@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SLOTS = 256
+EVENT_LOOP = "(event loop)"
+"""Stands for the instance itself in the table, in the first slot: for its start, then for its event loop."""
 _SLOT = struct.Struct("<48sQQ")
 _FREE = bytes(_SLOT.size)
 
@@ -31,7 +33,7 @@ class Entry:
 
 
 class InFlightTable:
-    """A table of at most 256 calls in flight, shared through a file by the instance and its keeper."""
+    """A table of at most 255 calls in flight, shared through a file by the instance and its keeper."""
 
     def __init__(self, path: Path) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -44,7 +46,7 @@ class InFlightTable:
             os.close(descriptor)
         if hasattr(mmap, "MADV_DONTFORK"):  # an episode's own process must not write into the table of all
             self._map.madvise(mmap.MADV_DONTFORK)
-        self._free = [slot for slot in reversed(range(SLOTS)) if self._at(slot) == _FREE]
+        self._free = [slot for slot in reversed(range(1, SLOTS)) if self._at(slot) == _FREE]
 
     def mark(self, episode: str, number: int, kill_at_ns: int) -> int | None:
         """Takes a slot and returns it; none is free: None, and the call must be refused."""
@@ -53,6 +55,14 @@ class InFlightTable:
         slot = self._free.pop()
         _SLOT.pack_into(self._map, slot * _SLOT.size, episode.encode(), number, kill_at_ns)
         return slot
+
+    def beat(self, kill_at_ns: int) -> None:
+        """Says that the event loop turns, and by when it must have said so again."""
+        _SLOT.pack_into(self._map, 0, EVENT_LOOP.encode(), 0, kill_at_ns)
+
+    def rest(self) -> None:
+        """Says that no further beat is to be expected."""
+        self._map[: _SLOT.size] = _FREE
 
     def clear(self, slot: int) -> None:
         """Gives the slot back: its call is answered."""

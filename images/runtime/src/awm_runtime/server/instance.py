@@ -29,6 +29,7 @@ from awm_runtime.server import (
     asgi,
     calls,
     configuration,
+    control,
     control_plane,
     deadlines,
     engines,
@@ -53,9 +54,8 @@ from awm_runtime.verification import sandbox
 
 logger = logging.getLogger("awm.instance")
 
-START = "(start)"
-"""Stands for the episode in the in-flight table while the database is built and the code loaded."""
 _SWEEP_S = 2.0
+_BEAT_S = 1.0
 
 
 def main(arguments: list[str]) -> int:
@@ -98,11 +98,11 @@ class Instance:
         self._limits = limits
         self._in_flight = inflight.InFlightTable(config.in_flight)
         left = self._in_flight.entries()
-        self._starting = self._in_flight.mark(START, 0, time.monotonic_ns() + int(limits.load_deadline_s * 1e9))
+        self._in_flight.beat(time.monotonic_ns() + int(limits.load_deadline_s * 1e9))
         self._store = episodes.EpisodeStore(config.episodes, self._world(), limits)
         self._store.recover(left, memory_lost=bundle.scenario.isolation == "process")
         self._in_flight.take_back(left)  # not before their episodes say so: this process may be killed as well
-        self._meter = metrics.Metrics(lambda: sum(each.meta.state == "open" for each in self._store))
+        self._meter = metrics.Metrics(lambda: self._store.open_count)
         self._code: loading.LoadedScenario | None = None
         self._failure: errors.EnvironmentCodeError | None = None
 
@@ -121,10 +121,10 @@ class Instance:
             for server, descriptor in servers:
                 group.create_task(server.serve(sockets=[socket.socket(fileno=descriptor)]))
             upkeep = group.create_task(self._sweep(scenario))
-            loaded = group.create_task(self._load(scenario, stop))
+            life = group.create_task(self._live(scenario, stop))
             await stop.wait()
             upkeep.cancel()
-            loaded.cancel()
+            life.cancel()
             for server, _ in servers:
                 server.should_exit = True
         self._store.close_connections()
@@ -161,7 +161,7 @@ class Instance:
         host = calls.Calls(
             self._bundle, self._store, scenario, in_flight=self._in_flight, limits=limits, meter=self._meter
         )
-        control = control_plane.Control(
+        actions = control.Control(
             self._bundle,
             self._store,
             scenario,
@@ -177,42 +177,54 @@ class Instance:
             ),
             (
                 control_plane.create(
-                    control, token_hash=config.token_hash, guard=guard, request_bytes=limits.request_bytes
+                    actions, token_hash=config.token_hash, guard=guard, request_bytes=limits.request_bytes
                 ),
                 self._descriptors.control,
             ),
         )
         return [(_Server(_uvicorn(app, limits)), descriptor) for app, descriptor in planes]
 
-    async def _load(self, scenario: scenarios.LoadingScenario, stop: asyncio.Event) -> None:
-        """Loads the scenario's code beside the serving of what its bundle already tells."""
-        watcher = deadlines.Deadlines()
-        exits.install(asyncio.get_running_loop())
-        engines.install()
-        inline.install()
+    async def _live(self, scenario: scenarios.LoadingScenario, stop: asyncio.Event) -> None:
+        """Loads the scenario's code beside the serving of what its bundle already tells; then beats."""
         try:
-            code = await asyncio.to_thread(
-                loading.load,
-                self._bundle.environment,
-                scratch_database=self._scratch_database(),
-                clock=self._bundle.clock,
-                foreign_keys=self._bundle.scenario.foreign_keys == "on",
-            )
-            if code.toolset.served != list(self._bundle.tools):
-                raise errors.EnvironmentCodeError(
-                    "the code serves other tools than the bundle's tools.json; import or build it again"
-                )
+            await self._load(scenario)
         except errors.EnvironmentCodeError as exc:
             self._failure = exc
             scenario.fail(exc)
             stop.set()
             return
+        _report(self._descriptors.report, {"ready": True})
+        await self._beat()
+
+    async def _load(self, scenario: scenarios.LoadingScenario) -> None:
+        watcher = deadlines.Deadlines()
+        exits.install(asyncio.get_running_loop())
+        engines.install()
+        inline.install()
+        code = await asyncio.to_thread(
+            loading.load,
+            self._bundle.environment,
+            scratch_database=self._scratch_database(),
+            clock=self._bundle.clock,
+            foreign_keys=self._bundle.scenario.foreign_keys == "on",
+        )
+        if code.toolset.served != list(self._bundle.tools):
+            raise errors.EnvironmentCodeError(
+                "the code serves other tools than the bundle's tools.json; import or build it again"
+            )
         self._code = code
         scenario.succeed(scenarios.Loaded(code.toolset, self._runner(asgi.StartedApp(code.app, code.state), watcher)))
-        if self._starting is not None:
-            self._in_flight.clear(self._starting)
-        _report(self._descriptors.report, {"ready": True})
         logger.info("%s is ready: %d tools", self._bundle.scenario.name, len(code.toolset.served))
+
+    async def _beat(self) -> None:
+        """Shows the keeper that the event loop turns: a task that outlived its call may hold it for ever."""
+        patience_s = self._limits.call_deadline_s + self._limits.call_grace_s
+        try:
+            while True:
+                self._in_flight.beat(time.monotonic_ns() + int(patience_s * 1e9))
+                await asyncio.sleep(_BEAT_S)
+        finally:
+            self._in_flight.rest()
 
     async def _end_code(self) -> None:
         if self._code is None:

@@ -2,12 +2,13 @@
 
 import asyncio
 import hashlib
+import sqlite3
 import tempfile
 from pathlib import Path
 
 from awm_runtime.bundle import database, model
 from awm_runtime.contract import problems, verdicts
-from awm_runtime.server import episodes, settings, storage
+from awm_runtime.server import episodes, outcomes, settings, storage
 from awm_runtime.verification import sandbox
 from awm_runtime.verification import verdicts as decisions
 
@@ -41,6 +42,22 @@ class Judging:
             ProblemError: `bad_request` where there is no task or no verifier to judge by.
         """
         source = self._verifier(wanted.task or episode.meta.task, wanted.mode)
+        try:
+            return await self._judged(episode, wanted, source)
+        except sqlite3.DatabaseError as exc:
+            if outcomes.is_disk_full(exc):
+                raise
+            return verdicts.Verdict(
+                outcome="abstained",
+                reward=None,
+                mask=True,
+                errors=episode.tally.errors,
+                state_hash="",
+                blame="environment",
+                reason="the episode's database cannot be read",
+            )
+
+    async def _judged(self, episode: episodes.Episode, wanted: verdicts.VerifyRequest, source: str) -> verdicts.Verdict:
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="verify-") as folder:
             initial, final = Path(folder) / "initial.db", Path(folder) / "final.db"
             async with episode.lock:

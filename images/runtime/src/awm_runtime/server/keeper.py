@@ -31,6 +31,7 @@ logger = logging.getLogger("awm.keeper")
 
 TICK_S = 0.1
 _BACKLOG = 2048
+_LONGEST_REPORT = 64 * 1024
 _FIRST_BACKOFF_S = 0.05
 _LONGEST_BACKOFF_S = 10.0
 _MOST_DESCRIPTORS = 1 << 18
@@ -100,7 +101,8 @@ class Keeper:
     """
 
     def __init__(self, options: Options, environment: Mapping[str, str] = os.environ) -> None:
-        if options.token is None and not _is_loopback(options.host):
+        token = (options.token or "").strip()
+        if not token and not _is_loopback(options.host):
             raise errors.PermanentError(
                 f"{options.host} is reachable from other machines: give the control plane a token (AWM_CONTROL_TOKEN)"
             )
@@ -119,7 +121,7 @@ class Keeper:
             state=str(self._state.resolve()),
             agent_url=self.address.agent_url,
             host_names=(*hosts.LOOPBACK, _authority(options.host), *options.host_names),
-            token_hash=hashlib.sha256(options.token.encode()).hexdigest() if options.token else None,
+            token_hash=hashlib.sha256(token.encode()).hexdigest() if token else None,
             watched=options.watched,
         )
         self._environment = _scrubbed(environment)
@@ -244,9 +246,7 @@ class Keeper:
             instance.wait()
             if not ready:
                 raise StartFailed(f"the scenario's code did not load within {self._limits.load_deadline_s:g} s")
-            logger.error(
-                "call %d of %s is past its hard deadline: the instance was killed", entry.number, entry.episode
-            )
+            logger.error("%s is past its hard deadline: the instance was killed", _named(entry))
             return
 
     def _is_stopping(self) -> bool:
@@ -283,10 +283,18 @@ class _ReportReader:
     def document(self) -> dict[str, str] | None:
         """The line's JSON, once it is there in full."""
         with contextlib.suppress(BlockingIOError):
-            while chunk := os.read(self._descriptor, 65536):
+            while len(self._read) <= _LONGEST_REPORT and (chunk := os.read(self._descriptor, _LONGEST_REPORT)):
                 self._read += chunk
         line, newline, _ = self._read.partition(b"\n")
-        return json.loads(line) if newline else None
+        if not newline and len(self._read) <= _LONGEST_REPORT:
+            return None
+        try:
+            said = json.loads(line)
+        except ValueError:
+            said = None
+        if not isinstance(said, dict):
+            raise StartFailed("the scenario's code wrote into the pipe that its instance reports on")
+        return said
 
 
 def serve(options: Options, on_ready: Callable[[Address], None]) -> None:
@@ -305,6 +313,13 @@ def _nothing(_address: Address) -> None:
 def _raise_failure(said: Mapping[str, str]) -> None:
     if "failed" in said:
         raise StartFailed(said["failed"], detail=said.get("detail", ""))
+
+
+def _named(entry: inflight.Entry) -> str:
+    """What a slot of the table stands for."""
+    if entry.episode == inflight.EVENT_LOOP:
+        return "the event loop, which code that outlived its call may hold,"
+    return f"call {entry.number} of {entry.episode}"
 
 
 def _how(ended: "subprocess.Popen[bytes]") -> str:

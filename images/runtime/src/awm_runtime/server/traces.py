@@ -11,6 +11,8 @@ import orjson
 from awm_runtime.contract import problems, verdicts
 
 NEWLINE = orjson.OPT_APPEND_NEWLINE
+_LONGEST = 512 * 1024
+"""A longer line of the log is kept without its arguments; results have a limit of their own."""
 
 
 @dataclass(slots=True)
@@ -21,11 +23,17 @@ class Tally:
         calls: How many calls were made; the next has the number after this.
         errors: How many went wrong, by whose fault.
         masking: Numbers of the calls that went wrong by the environment's or the infrastructure's fault.
+        log_bytes: How long the log is.
     """
 
     calls: int = 0
     errors: verdicts.ErrorCounts = field(default_factory=verdicts.ErrorCounts)
     masking: list[int] = field(default_factory=list)
+    log_bytes: int = 0
+
+    def copy(self) -> "Tally":
+        """One that a fork goes on with."""
+        return Tally(self.calls, self.errors.model_copy(), list(self.masking), self.log_bytes)
 
     def add(self, number: int, blame: problems.Blame | None, code: str | None) -> None:
         """Counts one call."""
@@ -56,13 +64,17 @@ class Record:
     ms: float
 
     def line(self) -> bytes:
-        """The record as one line of JSON."""
+        """The record as one line of JSON; arguments that are too long to keep give way to a note."""
+        line = self._encoded(self.arguments)
+        return line if len(line) <= _LONGEST else self._encoded({"cut": f"{len(line)} bytes"})
+
+    def _encoded(self, arguments: dict[str, Any]) -> bytes:
         return orjson.dumps(
             {
                 "n": self.n,
                 "at": self.at,
                 "tool": self.tool,
-                "arguments": self.arguments,
+                "arguments": arguments,
                 "result": self.result,
                 "is_error": self.is_error,
                 "class": self.blame,
@@ -99,4 +111,5 @@ def tally(path: Path) -> Tally:
     for line in complete.splitlines():
         row = orjson.loads(line)
         total.add(row["n"], row["class"], row["code"])
+    total.log_bytes = len(complete)
     return total
