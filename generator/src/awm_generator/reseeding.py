@@ -25,7 +25,9 @@ def from_file(bundle: model.Bundle, database: Path) -> model.Bundle:
             connection.close()
     except sqlite3.DatabaseError as exc:
         raise errors.BundleError(f"{database}: not a usable SQLite database: {exc}") from exc
-    rows, triggers, schema = [], [], []
+    rows: list[str] = []
+    triggers: list[str] = []
+    schema: list[str] = []
     for each in statements:
         kind = rows if each.startswith(("INSERT", "DELETE")) else triggers if _TRIGGER.match(each) else schema
         kind.append(each)
