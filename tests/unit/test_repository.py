@@ -86,7 +86,7 @@ def test_every_module_that_a_page_names_exists() -> None:
         f"{package}.{module}"
         for name, text in texts().items()
         if name.endswith(".md")
-        for package, listed in re.findall(r"`(awm_[a-z_.]*[a-z_])(?:\.\{([a-z_,]+)\})?`", text)
+        for package, listed in re.findall(r"`(awm_[a-z_.]*[a-z_])(?<!\.jsonl)(?:\.\{([a-z_,]+)\})?`", text)
         for module in (listed.split(",") if listed else [""])
     }
     assert named
