@@ -466,11 +466,13 @@ def test_what_cannot_be_understood_is_a_problem_with_a_code(
     assert document["class"] == "agent"
 
 
-def test_a_seed_of_any_size_is_kept(shop: instances.Running) -> None:
-    seed = 2**80
+def test_a_seed_of_63_bits_is_kept_and_a_larger_one_refused(shop: instances.Running) -> None:
+    seed = 2**63 - 1
     episode = shop.open(seed=seed)
     assert not shop.call(episode, "list_items").is_error
     assert shop.control.get(episode.id).seed == seed
+    refused = _ask(shop, "POST", "/v1/episodes", json={"episodes": [{"seed": seed + 1}]})
+    assert (refused.status_code, refused.json()["code"]) == (400, "bad_request")
 
 
 def test_a_failure_of_the_instance_tells_nothing_but_the_log(shop: instances.Running) -> None:
