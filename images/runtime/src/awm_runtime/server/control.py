@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from awm_runtime.bundle import database, digest, model
 from awm_runtime.contract import episodes as contract
 from awm_runtime.contract import problems, verdicts
-from awm_runtime.server import episodes, judging, logs, metrics, scenarios, storage
+from awm_runtime.server import episodes, judging, logs, metrics, outcomes, scenarios, storage
 
 _BATCH_BREATH = 32
 
@@ -103,10 +103,8 @@ class Control:
 
     async def _hash(self, episode: episodes.Episode) -> None:
         """Makes the state hash known; the lock is held, or nobody else knows of the episode."""
-        try:
+        with _reading():
             await asyncio.to_thread(episode.state_hash)
-        except sqlite3.DatabaseError as exc:
-            raise unreadable() from exc
 
     async def reset(self, id: str, seed: int | None) -> contract.EpisodeView:
         """Puts an episode back to the seed."""
@@ -154,11 +152,9 @@ class Control:
 
     async def diff(self, id: str) -> dict[str, Any]:
         """The rows that changed since the seed."""
-        try:
+        with _reading():
             async with self.snapshot(id, "current") as final:
                 return await asyncio.to_thread(database.changes, self.store.world.seed, final)
-        except sqlite3.DatabaseError as exc:
-            raise unreadable() from exc
 
 
 def _log_opened(opened: Sequence[contract.EpisodeView]) -> None:
@@ -169,8 +165,14 @@ def _log_opened(opened: Sequence[contract.EpisodeView]) -> None:
         logs.activity.info("opened %s%s %s", number, opened[0].id, logs.shown(tasks))
 
 
-def unreadable() -> problems.ProblemError:
-    """What is said of an episode whose database scenario code has spoiled."""
-    return problems.ProblemError(
-        problems.Code.INTERNAL, "the episode's database cannot be read; reset the episode", blame="environment"
-    )
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Blames the scenario for a database that is none any more: its code has spoiled it."""
+    try:
+        yield
+    except sqlite3.DatabaseError as exc:
+        if outcomes.is_disk_full(exc):
+            raise
+        raise problems.ProblemError(
+            problems.Code.INTERNAL, "the episode's database cannot be read; reset the episode", blame="environment"
+        ) from exc

@@ -218,7 +218,7 @@ class Instance:
 
     async def _beat(self) -> None:
         """Shows the keeper that the event loop turns: a task that outlived its call may hold it for ever."""
-        patience_s = self._limits.call_deadline_s + self._limits.call_grace_s
+        patience_s = self._limits.call_deadline_s + self._limits.call_grace_s + 2 * _BEAT_S
         try:
             while True:
                 self._in_flight.beat(time.monotonic_ns() + int(patience_s * 1e9))
