@@ -475,6 +475,16 @@ def test_a_seed_of_63_bits_is_kept_and_a_larger_one_refused(shop: instances.Runn
     assert (refused.status_code, refused.json()["code"]) == (400, "bad_request")
 
 
+def test_pins_that_fit_are_served_and_others_refused(shop: instances.Running) -> None:
+    served = shop.open().generation
+    items = [{"generation": served}, {"generation": served + 1}, {"bundle": "sha256:0"}]
+    answer = _ask(shop, "POST", "/v1/episodes", json={"episodes": items, "wait": "ready"}).json()
+    [opened] = answer["episodes"]
+    assert opened["generation"] == served
+    assert opened["direct_url"] == opened["mcp_url"]
+    assert [(each["index"], each["error"]["code"]) for each in answer["rejected"]] == [(1, "conflict"), (2, "conflict")]
+
+
 def test_a_failure_of_the_instance_tells_nothing_but_the_log(shop: instances.Running) -> None:
     episode = shop.open()
     shop.call(episode, "list_items")

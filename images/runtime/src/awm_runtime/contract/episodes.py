@@ -21,6 +21,8 @@ class EpisodeSpec(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", populate_by_name=True)
 
+    generation: int | None = pydantic.Field(None, description="Only of this generation; by default whichever serves.")
+    bundle: str | None = pydantic.Field(None, description="Only of the bundle with this digest.")
     task: str | None = None
     seed: int | None = pydantic.Field(
         None, ge=0, lt=SEEDS, description="Seeds the randomness that scenario code sees; drawn when absent."
@@ -40,6 +42,9 @@ class OpenRequest(pydantic.BaseModel):
     episodes: list[EpisodeSpec] = pydantic.Field(min_length=1, max_length=4096)
     ttl_s: float = pydantic.Field(DEFAULT_TTL_S, gt=0, le=30 * 86400)
     retain_s: float = pydantic.Field(DEFAULT_RETAIN_S, ge=0, le=30 * 86400)
+    wait: Literal["ready", "none"] = pydantic.Field(
+        "none", description="Whether to answer only when calls are answered; they wait for that by themselves."
+    )
 
 
 class ResetRequest(pydantic.BaseModel):
@@ -63,7 +68,9 @@ class EpisodeView(pydantic.BaseModel):
     seed: int
     group: str | None = None
     source: str | None = pydantic.Field(None, alias="from")
-    mcp_url: str
+    mcp_url: str = pydantic.Field(description="What an agent gets.")
+    direct_url: str = pydantic.Field(description="The same at the instance itself, for callers that can reach it.")
+    token: str | None = pydantic.Field(None, description="The agent's token; null where none is asked for.")
     instruction: str | None = None
     clock: datetime
     calls: int = 0

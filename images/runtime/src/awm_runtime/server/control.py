@@ -41,10 +41,13 @@ class Control:
         self.meter = meter
         self.scratch = scratch
         self._agent_url = agent_url
+        self._digest = digest.digest(bundle)
         self._tools_hash = digest.tools_hash(bundle.tools)
 
     async def open(self, wanted: contract.OpenRequest) -> contract.OpenResponse:
         """Opens what it can; each item that cannot be opened is refused by itself."""
+        if wanted.wait == "ready":
+            await self.scenario.get()
         opened: list[contract.EpisodeView] = []
         rejected: list[contract.Rejection] = []
         for index, spec in enumerate(wanted.episodes):
@@ -61,6 +64,7 @@ class Control:
         return contract.OpenResponse(episodes=opened, rejected=rejected)
 
     async def _open_one(self, spec: contract.EpisodeSpec, wanted: contract.OpenRequest) -> episodes.Episode:
+        self._check_pins(spec)
         if spec.source is None:
             episode = self.store.open(spec, ttl_s=wanted.ttl_s, retain_s=wanted.retain_s)
         else:
@@ -70,10 +74,20 @@ class Control:
         self.meter.episode_opened()
         return episode
 
+    def _check_pins(self, spec: contract.EpisodeSpec) -> None:
+        serves = self.bundle.scenario
+        if spec.generation not in (None, serves.generation):
+            raise problems.ProblemError(
+                problems.Code.CONFLICT, f"generation {serves.generation} is served here, not {spec.generation}"
+            )
+        if spec.bundle not in (None, self._digest):
+            raise problems.ProblemError(problems.Code.CONFLICT, f"bundle {self._digest} is served here")
+
     def view(self, episode: episodes.Episode, *, hashed: bool = True) -> contract.EpisodeView:
         """An episode as it is answered; in a long list without a state hash, which takes milliseconds each."""
         meta = episode.meta
         task = self.bundle.task(meta.task) if meta.task is not None else None
+        url = f"{self._agent_url}/e/{meta.id}/mcp"
         return contract.EpisodeView(
             id=meta.id,
             scenario=self.bundle.scenario.name,
@@ -83,7 +97,8 @@ class Control:
             seed=meta.seed,
             group=meta.group,
             source=meta.source,
-            mcp_url=f"{self._agent_url}/e/{meta.id}/mcp",
+            mcp_url=url,
+            direct_url=url,
             instruction=task.instruction if task else None,
             clock=self.store.world.clock,
             calls=episode.tally.calls,
