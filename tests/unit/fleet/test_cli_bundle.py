@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ from typer import testing
 from awm_fleet.cli import bundle as commands
 from awm_fleet.cli import main
 from awm_runtime import errors
-from awm_runtime.bundle import model, writing
+from awm_runtime.bundle import model, reading, writing
 from awm_runtime.determinism import clock
 
 CLOCK = clock.parse("2026-01-15T09:00:00Z")
@@ -97,6 +99,7 @@ def test_import_names_what_it_quarantines_and_ignores(run, tmp_path: Path) -> No
     assert json.loads(result.stdout) == {
         "scenarios": [],
         "quarantined": [{"name": "pets", "reason": "gen_db.jsonl has no row for it", "detail": ""}],
+        "refused": [],
         "ignored": ["ghost"],
     }
     assert "quarantined: pets: gen_db.jsonl has no row for it" in result.stderr
@@ -130,12 +133,28 @@ def test_an_unknown_scenario_is_an_error_with_close_names(run, pets: Path, tmp_p
     assert not (tmp_path / "out").exists()
 
 
-def test_import_refuses_to_replace_what_is_no_bundle(run, pets: Path, tmp_path: Path) -> None:
+def test_import_refuses_to_replace_what_is_no_bundle_and_brings_the_others_in(run, pets: Path, tmp_path: Path) -> None:
+    dogs = reading.read(pets)
+    scenario = dogs.scenario.model_copy(update={"name": "dogs", "title": "Dogs"})
+    writing.write(dataclasses.replace(dogs, scenario=scenario), tmp_path / "bundles" / "dogs")
+    run("export", tmp_path / "bundles", "--out", tmp_path / "files")
+    (tmp_path / "out" / "dogs" / "photos").mkdir(parents=True)
+    result = run("import", tmp_path / "files", "--out", tmp_path / "out", "--json")
+    why = f"{tmp_path}/out/dogs: exists and is not a bundle; give another folder or remove it first"
+    assert result.exit_code == 3
+    document = json.loads(result.stdout)
+    assert document["refused"] == [{"name": "dogs", "reason": why}]
+    assert [each["name"] for each in document["scenarios"]] == ["pets"]
+    assert f"refused: dogs: {why}" in result.stderr
+    assert [path.name for path in (tmp_path / "out" / "dogs").iterdir()] == ["photos"]
+
+
+def test_a_refused_scenario_stands_in_the_table(run, pets: Path, tmp_path: Path) -> None:
     run("export", pets, "--out", tmp_path / "files")
     (tmp_path / "out" / "pets" / "photos").mkdir(parents=True)
     result = run("import", tmp_path / "files", "--out", tmp_path / "out")
-    assert isinstance(result.exception, errors.BundleError)
-    assert (tmp_path / "out" / "pets" / "photos").is_dir()
+    assert result.exit_code == 3
+    assert re.search(r"^ *pets +refused *$", result.stdout, re.MULTILINE)
 
 
 def test_an_error_is_one_line_and_no_traceback(

@@ -47,7 +47,7 @@ def import_(
     """Import AWM's JSON Lines files as bundles.
 
     Every defect is named: what was mended, what was dropped, what is odd. Exits with 3 when a scenario is quarantined,
-    because its code does not load or nothing of its database can be made.
+    because its code does not load or nothing of its database can be made, or refused, because of what is in its place.
     """
     wanted = [name.strip() for name in scenarios.split(",") if name.strip()]
     found = rows.load(folder)
@@ -59,11 +59,12 @@ def import_(
     else:
         bundle_tables.print_import(done)
     for outcome in done:
-        if outcome.quarantined:
-            output.complain(f"quarantined: {outcome.name}: {outcome.quarantined}", detail=outcome.detail)
+        if outcome.bundle is None:
+            what = "quarantined" if outcome.quarantined else "refused"
+            output.complain(f"{what}: {outcome.name}: {outcome.reason}", detail=outcome.detail)
     if unmatched:
         output.err.print(text.Text(f"ignored, without code and schema: {', '.join(unmatched)}"))
-    if any(outcome.quarantined for outcome in done):
+    if any(outcome.bundle is None for outcome in done):
         raise typer.Exit(_PARTLY)
 
 

@@ -22,6 +22,7 @@ def import_document(done: Sequence[importing.Imported], unmatched: Sequence[str]
             for outcome in done
             if outcome.quarantined
         ],
+        "refused": [{"name": outcome.name, "reason": outcome.refused} for outcome in done if outcome.refused],
         "ignored": list(unmatched),
     }
 
@@ -75,7 +76,7 @@ def print_card(bundle: model.Bundle) -> None:
 
 def _overview(outcome: importing.Imported) -> tuple[object, ...]:
     if outcome.bundle is None:
-        return (outcome.name, "quarantined", *[None] * 5)
+        return (outcome.name, "quarantined" if outcome.quarantined else "refused", *[None] * 5)
     scenario = outcome.bundle.scenario
     counts = scenario.counts
     numbers = (counts.tables, counts.rows, counts.tools, counts.tasks) if counts else (None,) * 4

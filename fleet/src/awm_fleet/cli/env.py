@@ -141,7 +141,7 @@ def check_all(
     else:
         cells = ((each.name, *_result(each)) for each in done)
         output.table(f"{len(done)} environments", ("scenario", "", "tools", "reason"), cells)
-    if any(each.quarantined for each in done):
+    if any(each.bundle is None for each in done):
         raise typer.Exit(EXIT_PARTLY)
 
 
@@ -219,5 +219,5 @@ def _checked(done: importing.Imported) -> dict[str, Any]:
 def _result(done: importing.Imported) -> tuple[str, int, str | None]:
     """Whether it loads, how many tools it has, and why it does not."""
     if done.bundle is None:
-        return "FAILED", 0, done.quarantined
+        return "FAILED", 0, done.reason
     return "ok", len(done.bundle.tools), None

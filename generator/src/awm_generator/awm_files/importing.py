@@ -22,15 +22,22 @@ class Imported:
     """What became of one scenario.
 
     Attributes:
-        bundle: As it was written; None where the scenario is quarantined.
-        quarantined: Why, or None.
+        bundle: As it was written; None where the scenario did not come in.
+        quarantined: Why the scenario cannot be used, or None.
+        refused: Why it could not be written or restored, though it may be sound, or None.
         detail: More about it, for the scenario's author.
     """
 
     name: str
     bundle: model.Bundle | None = None
     quarantined: str | None = None
+    refused: str | None = None
     detail: str = ""
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no bundle, or None where there is one."""
+        return self.quarantined or self.refused
 
 
 def select(found: Mapping[str, rows.Originals], wanted: Collection[str]) -> list[rows.Originals]:
@@ -53,18 +60,24 @@ def select(found: Mapping[str, rows.Originals], wanted: Collection[str]) -> list
 def run(selected: Collection[rows.Originals], out: Path, *, clock: datetime | None = None) -> Iterator[Imported]:
     """Imports scenarios into folders under `out`, several at a time; yields each in order as it is done.
 
-    Raises:
-        BundleError: something that is not a bundle is in the way.
+    One that something is in the way of is refused, and the others come in.
     """
     with futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        yield from pool.map(lambda originals: import_one(originals, out, clock=clock), selected)
+        yield from pool.map(lambda originals: _imported_or_refused(originals, out, clock), selected)
+
+
+def _imported_or_refused(originals: rows.Originals, out: Path, clock: datetime | None) -> Imported:
+    try:
+        return import_one(originals, out, clock=clock)
+    except errors.BundleError as exc:
+        return Imported(originals.name, refused=str(exc))
 
 
 def import_one(originals: rows.Originals, out: Path, *, clock: datetime | None = None) -> Imported:
     """Imports one scenario into a folder of its name under `out`.
 
     Raises:
-        BundleError: something that is not a bundle is in the way.
+        BundleError: something that is not a bundle is in the way, the disk refuses it, or its sidecar is malformed.
     """
     path = out / originals.name
     bundle = sidecars.restored(originals, path)
