@@ -64,6 +64,10 @@ INFRASTRUCTURE = frozenset(
 )
 
 
+def _is_absent(value: object) -> bool:
+    return value is None
+
+
 class Problem(pydantic.BaseModel):
     """The body of an error response, `application/problem+json`."""
 
@@ -75,8 +79,8 @@ class Problem(pydantic.BaseModel):
     detail: str
     code: Code
     blame: Blame = pydantic.Field(alias="class")
-    retry_after_s: float | None = None
-    diagnostics: dict[str, Any] | None = None
+    retry_after_s: float | None = pydantic.Field(None, exclude_if=_is_absent)
+    diagnostics: dict[str, Any] | None = pydantic.Field(None, exclude_if=_is_absent)
 
 
 class ProblemError(errors.AwmError):
@@ -132,7 +136,7 @@ class ProblemError(errors.AwmError):
 
     def body(self) -> bytes:
         """The problem as JSON."""
-        return self.problem.model_dump_json(by_alias=True, exclude_none=True).encode()
+        return self.problem.model_dump_json(by_alias=True).encode()
 
 
 def _default_blame(code: Code) -> Blame:

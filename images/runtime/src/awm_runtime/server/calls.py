@@ -12,7 +12,7 @@ from typing import Any
 
 from awm_runtime.bundle import model
 from awm_runtime.contract import problems
-from awm_runtime.determinism import context
+from awm_runtime.determinism import clock, context
 from awm_runtime.server import (
     episodes,
     inflight,
@@ -161,7 +161,7 @@ class Calls(tool_host.ToolHost):
         """Writes the trace; a call that cannot be written down is not acknowledged."""
         record = traces.Record(
             n=number,
-            at=datetime.now(UTC).isoformat(),
+            at=clock.render(datetime.now(UTC)),
             tool=tool,
             arguments=arguments,
             result=outcome.text,

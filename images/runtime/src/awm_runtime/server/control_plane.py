@@ -205,7 +205,7 @@ async def _refused_response(_request: fastapi.Request, exc: Exception) -> fastap
     plain = problems.ProblemError(problems.Code.BAD_REQUEST, str(exc.detail)).problem
     problem = plain.model_copy(update={"status": exc.status_code})
     return fastapi.Response(
-        problem.model_dump_json(by_alias=True, exclude_none=True),
+        problem.model_dump_json(by_alias=True),
         status_code=exc.status_code,
         media_type=problems.MEDIA_TYPE,
         headers=exc.headers,

@@ -25,6 +25,7 @@ import pydantic
 from awm_runtime.bundle import database
 from awm_runtime.contract import episodes as contract
 from awm_runtime.contract import problems
+from awm_runtime.determinism import clock
 from awm_runtime.server import inflight, outcomes, settings, storage, traces
 
 logger = logging.getLogger(__name__)
@@ -413,7 +414,7 @@ def _interruption(number: int, at: datetime) -> traces.Record:
     """What the call log says of a call that a crash cut off."""
     return traces.Record(
         n=number,
-        at=at.isoformat(),
+        at=clock.render(at),
         tool="",
         arguments={},
         result=INTERRUPTED,

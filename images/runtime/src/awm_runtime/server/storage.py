@@ -19,6 +19,11 @@ PAGE_CACHE_KIB = 256
 _PROGRESS_STEPS = 200_000
 """Virtual machine steps between two looks at the deadline: a few milliseconds."""
 
+_OURS = frozenset(
+    {"journal_mode", "synchronous", "max_page_count", "locking_mode", "writable_schema", "schema_version"}
+)
+"""What scenario code may not set: it would stick on the kept connection, and a kill could spoil the database."""
+
 
 def connect(path: Path, *, foreign_keys: bool, max_bytes: int, **options: Any) -> sqlite3.Connection:
     """Opens an episode's database for scenario code: frozen clock, seeded randomness, limits.
@@ -45,7 +50,18 @@ def connect(path: Path, *, foreign_keys: bool, max_bytes: int, **options: Any) -
         connection.execute(f"PRAGMA {pragma}").fetchall()
     sql.install(connection)
     connection.set_progress_handler(_deadline_passed, _PROGRESS_STEPS)
+    connection.set_authorizer(_guard)
     return connection
+
+
+def _guard(action: int, name: str | None, value: str | None, _database: str | None, _trigger: str | None) -> int:
+    """SQLite's authorizer: passes over a change of what makes a killed process harmless. Asking for it is let through.
+
+    Passed over, not refused, because scenario code that asks for WAL is common and means no harm.
+    """
+    if action == sqlite3.SQLITE_PRAGMA and value is not None and name is not None and name.lower() in _OURS:
+        return sqlite3.SQLITE_IGNORE
+    return sqlite3.SQLITE_OK
 
 
 def _deadline_passed() -> int:
@@ -104,11 +120,11 @@ class EpisodeConnections:
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
     def snapshot(self, target: Path) -> None:
-        """Copies the committed state to `target`, a single file in DELETE mode. The caller holds the episode's lock."""
-        if self._kept is not None and self._kept.execute("PRAGMA journal_mode").fetchone()[0] == "persist":
+        """Copies the committed state to `target`, a single file. The caller holds the episode's lock."""
+        if self._kept is None:
+            _copy_through_sqlite(self.path, target)
+        else:
             copy(self.path, target)
-            return
-        _copy_through_sqlite(self.path, target)
 
     def close(self) -> None:
         """Closes the kept connection."""
@@ -122,14 +138,13 @@ class EpisodeConnections:
 
 
 def _copy_through_sqlite(source: Path, target: Path) -> None:
-    """Copies a database that may have a hot journal or be in WAL mode (scenario code may switch it)."""
+    """Copies a database that may have a hot journal."""
     unfinished = target.with_name(target.name + ".part")
     unfinished.unlink(missing_ok=True)
     with_source = sqlite3.connect(source)
     with_target = sqlite3.connect(unfinished)
     try:
         with_source.backup(with_target)
-        with_target.execute("PRAGMA journal_mode=DELETE").fetchall()
     finally:
         with_target.close()
         with_source.close()
