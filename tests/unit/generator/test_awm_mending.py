@@ -12,7 +12,7 @@ CLOCK = clock.parse("2026-01-15T09:00:00Z")
 NOTES = "CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT, tag TEXT);"
 
 
-def usable(schema: list[tuple[str, str, list[str]]], inserts: dict[str, list[str]]) -> databases.Database:
+def usable(schema: list[tuple[str, str, list[object]]], inserts: dict[str, list[object]]) -> databases.Database:
     tables = [{"name": name, "ddl": ddl, "indexes": indexes} for name, ddl, indexes in schema]
     samples = [{"table_name": name, "insert_statements": texts} for name, texts in inserts.items()]
     return databases.usable(
@@ -96,6 +96,46 @@ def test_a_table_that_cannot_be_made_takes_its_indexes_and_rows_along() -> None:
         ("statement_failed", "db", "bad", "dropped"),
         ("statement_failed", "db", "bad", "dropped"),
         ("statement_failed", "sample", "bad", "dropped"),
+    ]
+
+
+def test_an_entry_that_is_no_statement_costs_itself_only() -> None:
+    made = usable(
+        [("notes", NOTES, ["CREATE INDEX by_tag ON notes (tag);", 7])],
+        {"notes": [None, "INSERT INTO notes VALUES (1, 'kept', 'a');", {"sql": "INSERT"}]},
+    )
+    assert bodies(made) == ["kept"]
+    assert "by_tag" in made.schema_sql
+    assert [
+        (finding.kind, finding.stage, finding.subject, finding.action, finding.detail) for finding in made.findings
+    ] == [
+        ("unusable_entry", "db", "notes", "dropped", "statement 2 of this table is no text"),
+        ("unusable_entry", "sample", "notes", "dropped", "statement 0 of this table is no text"),
+        ("unusable_entry", "sample", "notes", "dropped", "statement 2 of this table is no text"),
+    ]
+
+
+def test_a_table_of_another_shape_costs_itself_only() -> None:
+    schema = {
+        "tables": [{"name": "lost"}, {"name": "notes", "ddl": NOTES, "indexes": None}, {"name": "x", "ddl": " "}, 7]
+    }
+    sample = {
+        "tables": [
+            {"table_name": "notes", "insert_statements": "INSERT INTO notes VALUES (1, 'kept', 'a');"},
+            {"insert_statements": []},
+        ]
+    }
+    made = databases.usable(
+        rows.DbRow.model_validate({"scenario": "x", "db_schema": schema}),
+        rows.SampleRow.model_validate({"scenario": "x", "sample_data": sample}),
+        CLOCK,
+    )
+    assert bodies(made) == ["kept"]
+    assert [(finding.kind, finding.stage, finding.subject, finding.detail) for finding in made.findings] == [
+        ("unusable_entry", "db", "lost", "entry 0: ddl: Field required"),
+        ("unusable_entry", "db", "x", "entry 2: ddl: String should match pattern '\\S'"),
+        ("unusable_entry", "db", "tables", "entry 3: the row: Input should be a valid dictionary or instance of Table"),
+        ("unusable_entry", "sample", "tables", "entry 1: table_name: Field required"),
     ]
 
 

@@ -8,6 +8,8 @@ from datetime import datetime
 from awm_generator.awm_files import mending, rows
 from awm_runtime.bundle import database, model, statements
 
+_Part = rows.Table | rows.TableSample | rows.Misfit
+
 
 @dataclass(frozen=True)
 class Database:
@@ -21,7 +23,7 @@ class Database:
 
 def usable(schema: rows.DbRow, sample: rows.SampleRow | None, clock: datetime) -> Database:
     """The SQL of two rows, reduced to what works on the frozen clock with foreign keys off."""
-    findings: list[model.Finding] = []
+    findings = [*_unusable("db", _tables(schema)), *_unusable("sample", _samples(sample))]
     with statements.memory(clock, "off") as connection:
         schema_sql = joined(_tried(connection, schema_statements(schema), "db", findings))
         seed_sql = joined(_tried(connection, sample_statements(sample), "sample", findings))
@@ -31,15 +33,13 @@ def usable(schema: rows.DbRow, sample: rows.SampleRow | None, clock: datetime) -
 
 
 def schema_statements(row: rows.DbRow) -> Iterator[tuple[str, str]]:
-    """The DDL of a row with the tables that it is for."""
-    for table in row.db_schema.tables:
-        yield from ((table.name, text) for text in (table.ddl, *table.indexes))
+    """The DDL of a row with the tables that it is for; what is of no use is left out."""
+    return _texts(_tables(row))
 
 
 def sample_statements(row: rows.SampleRow | None) -> Iterator[tuple[str, str]]:
-    """The inserts of a row with the tables that they are for."""
-    for table in row.sample_data.tables if row else ():
-        yield from ((table.table_name, text) for text in table.insert_statements)
+    """The inserts of a row with the tables that they are for; what is of no use is left out."""
+    return _texts(_samples(row))
 
 
 def joined(texts: Iterable[str]) -> str:
@@ -53,6 +53,34 @@ def ended(statement: str) -> str:
     if sqlite3.complete_statement(text):
         return text
     return f"{text};" if sqlite3.complete_statement(f"{text};") else f"{text}\n;"
+
+
+def _tables(row: rows.DbRow) -> Iterator[rows.Table | rows.Misfit]:
+    return rows.parts(row.db_schema.tables, rows.Table)
+
+
+def _samples(row: rows.SampleRow | None) -> Iterator[rows.TableSample | rows.Misfit]:
+    return rows.parts(row.sample_data.tables if row else (), rows.TableSample)
+
+
+def _texts(parts: Iterable[_Part]) -> Iterator[tuple[str, str]]:
+    for part in parts:
+        if not isinstance(part, rows.Misfit):
+            yield from ((part.name, text) for text in part.statements if isinstance(text, str))
+
+
+def _unusable(stage: str, parts: Iterable[_Part]) -> Iterator[model.Finding]:
+    """A finding for each entry that is left out."""
+    for part in parts:
+        if isinstance(part, rows.Misfit):
+            complaints = [part.complaint]
+        else:
+            others = [number for number, text in enumerate(part.statements) if not isinstance(text, str)]
+            complaints = [f"statement {number} of this table is no text" for number in others]
+        for complaint in complaints:
+            yield model.Finding(
+                kind="unusable_entry", stage=stage, subject=part.name, action="dropped", detail=complaint
+            )
 
 
 def _tried(

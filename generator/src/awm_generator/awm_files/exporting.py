@@ -97,10 +97,11 @@ def _samples(bundle: model.Bundle) -> dict[str, Any]:
     return {"tables_count": len(tables), "inserts_count": count, "sample_data": {"tables": tables}}
 
 
-def _reasons(bundle: model.Bundle) -> dict[str, str]:
+def _reasons(bundle: model.Bundle) -> dict[str, Any]:
     """Why rows were made, by table, as the file says that the bundle was imported from."""
     text = bundle.source.get("gen_sample.jsonl")
     if text is None:
         return {}
     row = rows.SampleRow.model_validate(json.loads(text))
-    return {table.table_name: table.reasoning for table in row.sample_data.tables}
+    tables = rows.parts(row.sample_data.tables, rows.TableSample)
+    return {table.name: table.reasoning for table in tables if not isinstance(table, rows.Misfit)}

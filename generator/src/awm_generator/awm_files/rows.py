@@ -2,16 +2,17 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import pydantic
 
 from awm_runtime import errors, names
 
 _Row = TypeVar("_Row", bound="Row")
+_Part = TypeVar("_Part", "Table", "TableSample")
 _LONGEST_NAME = 200  # as in a bundle; it becomes the name of a folder
 _DEEPEST = 100  # pydantic writes no more than 255
 
@@ -38,22 +39,50 @@ class TasksRow(Row):
     tasks: tuple[Any, ...]
 
 
+def _listed(value: object) -> object:
+    return () if value is None else value if isinstance(value, list | tuple) else (value,)
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """An entry of a row that is not of the shape that it should be.
+
+    Attributes:
+        name: Which table it is about, as far as it says.
+        complaint: What is wrong with it.
+    """
+
+    name: str
+    complaint: str
+
+
+_Entries = Annotated[tuple[Any, ...], pydantic.BeforeValidator(_listed)]
+"""A list that may hold entries of no use: each is for its reader to name. Null is none, another value is one."""
+
+
 class Table(pydantic.BaseModel):
     """A table of a `gen_db.jsonl` row."""
 
-    model_config = pydantic.ConfigDict(extra="allow", frozen=True)
+    model_config = pydantic.ConfigDict(frozen=True)
+
+    NAME: ClassVar = "name"
 
     name: str
-    ddl: str
-    indexes: tuple[str, ...] = ()
+    ddl: str = pydantic.Field(pattern=r"\S")
+    indexes: _Entries = ()
+
+    @property
+    def statements(self) -> tuple[Any, ...]:
+        """The DDL and the indexes; not all need be text."""
+        return (self.ddl, *self.indexes)
 
 
 class Schema(pydantic.BaseModel):
-    """The `db_schema` of a `gen_db.jsonl` row."""
+    """The `db_schema` of a `gen_db.jsonl` row; `parts` tells its tables from what is of no use."""
 
     model_config = pydantic.ConfigDict(extra="allow", frozen=True)
 
-    tables: tuple[Table, ...]
+    tables: tuple[Any, ...]
 
 
 class DbRow(Row):
@@ -65,19 +94,21 @@ class DbRow(Row):
 class TableSample(pydantic.BaseModel):
     """The inserts of one table in a `gen_sample.jsonl` row."""
 
-    model_config = pydantic.ConfigDict(extra="allow", frozen=True)
+    model_config = pydantic.ConfigDict(frozen=True)
 
-    table_name: str
-    reasoning: str = ""
-    insert_statements: tuple[str, ...] = ()
+    NAME: ClassVar = "table_name"
+
+    name: str = pydantic.Field(alias="table_name")
+    reasoning: Any = ""
+    statements: _Entries = pydantic.Field(default=(), alias="insert_statements")
 
 
 class Samples(pydantic.BaseModel):
-    """The `sample_data` of a `gen_sample.jsonl` row."""
+    """The `sample_data` of a `gen_sample.jsonl` row; `parts` tells its tables from what is of no use."""
 
     model_config = pydantic.ConfigDict(extra="allow", frozen=True)
 
-    tables: tuple[TableSample, ...]
+    tables: tuple[Any, ...]
 
 
 class SampleRow(Row):
@@ -236,6 +267,16 @@ def _values(path: Path) -> Iterator[tuple[int, Any]]:
         raise errors.BundleError(f"{path}: cannot be read: {exc.strerror}") from exc
 
 
+def parts(values: Iterable[Any], kind: type[_Part]) -> Iterator[_Part | Misfit]:
+    """The entries of a list in a row, in their order."""
+    for number, value in enumerate(values):
+        try:
+            yield kind.model_validate(value)
+        except pydantic.ValidationError as exc:
+            named = value.get(kind.NAME) if isinstance(value, dict) else None
+            yield Misfit(named if isinstance(named, str) else "tables", f"entry {number}: {_complaint(exc)}")
+
+
 def joins(title: str, name: str) -> bool:
     """Whether rows under this title are joined as this scenario."""
     return names.normalise(title) == name
@@ -300,6 +341,10 @@ def _validated(value: object, kind: type[_Row], place: str) -> _Row:
     try:
         return kind.model_validate(value)
     except pydantic.ValidationError as exc:
-        first = exc.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the row"
-        raise errors.BundleError(f"{place}: {where}: {first['msg']}") from exc
+        raise errors.BundleError(f"{place}: {_complaint(exc)}") from exc
+
+
+def _complaint(exc: pydantic.ValidationError) -> str:
+    first = exc.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the row"
+    return f"{where}: {first['msg']}"
