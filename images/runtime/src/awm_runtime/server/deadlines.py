@@ -6,12 +6,10 @@ that holds the interpreter in C never gets there: the keeper kills the process b
 """
 
 import asyncio
-import contextlib
 import signal
 import time
-from collections.abc import Iterator
 from types import FrameType
-from typing import cast
+from typing import Self, cast
 
 from awm_runtime.determinism import context
 
@@ -23,15 +21,25 @@ class CallDeadline(BaseException):
 
 
 class Watch:
-    """One call that is being watched; `overdue` says whether it was interrupted."""
+    """One call that is being watched, for the length of a `with` block; `overdue` says whether it was interrupted."""
 
-    __slots__ = ("call", "cancellations", "overdue", "task")
+    __slots__ = ("_deadlines", "call", "cancellations", "overdue", "task")
 
-    def __init__(self, call: context.CallContext, task: "asyncio.Task[object] | None") -> None:
+    def __init__(self, call: context.CallContext, deadlines: "Deadlines") -> None:
         self.call = call
-        self.task = task
+        self.task = asyncio.current_task()
         self.overdue = False
         self.cancellations = 0
+        self._deadlines = deadlines
+
+    def __enter__(self) -> Self:
+        self._deadlines.add(self)
+        return self
+
+    def __exit__(self, *_failure: object) -> None:
+        self._deadlines.discard(self)
+        for _ in range(self.cancellations):  # the task goes on: it has an answer to give
+            cast("asyncio.Task[object]", self.task).uncancel()
 
 
 class Deadlines:
@@ -39,25 +47,29 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._watched: set[Watch] = set()
+        self._ticking = False
         signal.signal(signal.SIGALRM, self._tick)
 
-    @contextlib.contextmanager
-    def watching(self, call: context.CallContext) -> Iterator[Watch]:
-        """Interrupts what runs inside once `call.deadline` has passed."""
-        watch = Watch(call, asyncio.current_task())
-        if not self._watched:
+    def watching(self, call: context.CallContext) -> Watch:
+        """Interrupts what runs inside the `with` block once `call.deadline` has passed."""
+        return Watch(call, self)
+
+    def add(self, watch: Watch) -> None:
+        """Begins to watch a call."""
+        self._watched.add(watch)  # first: a tick that finds nothing to watch stops the timer
+        if not self._ticking:
+            self._ticking = True
             signal.setitimer(signal.ITIMER_REAL, TICK_S, TICK_S)
-        self._watched.add(watch)
-        try:
-            yield watch
-        finally:
-            self._watched.discard(watch)
-            if not self._watched:
-                signal.setitimer(signal.ITIMER_REAL, 0)
-            for _ in range(watch.cancellations):  # the task goes on: it has an answer to give
-                cast("asyncio.Task[object]", watch.task).uncancel()
+
+    def discard(self, watch: Watch) -> None:
+        """Ends it. The timer goes on for a tick, so that the next call need not start it again."""
+        self._watched.discard(watch)
 
     def _tick(self, _signal: int, _frame: FrameType | None) -> None:
+        if not self._watched:
+            self._ticking = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            return
         now = time.monotonic()
         for watch in list(self._watched):
             if watch.call.deadline is None or now < watch.call.deadline:

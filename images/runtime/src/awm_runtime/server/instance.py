@@ -278,6 +278,7 @@ def _uvicorn(app: Callable[..., Awaitable[Any]], limits: settings.Settings) -> u
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=round(limits.shutdown_s),
     )
