@@ -214,9 +214,10 @@ def test_a_handler_that_ends_its_process_interrupts_its_episode_until_it_is_rese
         stuck.call(episode, "die", how=how)
     seen = _seen(stuck, episode.id)
     assert (seen.interrupted, seen.calls, seen.errors.infrastructure) == (2, 2, 1)
-    assert stuck.control.trace(episode.id)[-1]["code"] == "episode_interrupted"
+    last = stuck.control.trace(episode.id)[-1]
+    assert (last["tool"], last["code"]) == ("die", "episode_interrupted")
     verdict = stuck.control.verify(episode.id)
-    assert (verdict.mask, verdict.blame) == (True, "infrastructure")
+    assert (verdict.mask, verdict.blame, verdict.calls_to_blame) == (True, "infrastructure", [2])
     assert set(stuck.control.diff(episode.id)["items"]["added"][0].values()) == {2, "before"}
     assert stuck.control.reset(episode.id).interrupted is None
     verdict = stuck.control.verify(episode.id)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import disks
+import orjson
 import pytest
 
 from awm_runtime.bundle import database
@@ -271,10 +272,97 @@ def test_a_call_that_was_cut_off_interrupts_its_episode_and_one_that_was_recorde
     traces.append(recorded.trace, _line(1))
     store.close_connections()
     again = make()
-    again.recover([inflight.Entry(each.id, 1, 0) for each in (cut_off, recorded)])
+    again.recover([inflight.Entry(each.id, 1, 0, "add_item") for each in (cut_off, recorded)])
     assert again.get(cut_off.id).meta.interrupted == 1
     assert again.get(cut_off.id).tally.errors.infrastructure == 1
     assert again.get(recorded.id).meta.interrupted is None
+    line = orjson.loads(again.get(cut_off.id).trace.read_bytes())
+    assert (line["tool"], line["code"], line["at"]) == ("add_item", "episode_interrupted", "2026-03-01T12:00:00Z")
+
+
+def _spoil_meta(episode: episodes.Episode) -> None:
+    meta = episode.folder / "meta.json"
+    meta.unlink()
+    meta.mkdir()
+
+
+def test_an_episode_that_cannot_be_read_is_lost_and_forgotten_when_its_retention_ends(
+    make: Callable[..., episodes.EpisodeStore], clock: Clock
+) -> None:
+    store = make()
+    spoiled, other = _open(store), _open(store, ttl_s=10_000)
+    _spoil_meta(spoiled)
+    store.close_connections()
+    again = make()
+    again.recover([inflight.Entry(spoiled.id, 1, 0)])
+    with pytest.raises(problems.ProblemError) as caught:
+        again.get(spoiled.id)
+    assert (caught.value.code, caught.value.blame, caught.value.problem.status) == (
+        "episode_lost",
+        "infrastructure",
+        410,
+    )
+    assert again.get_open(other.id).meta == other.meta
+    clock.pass_by(contract.DEFAULT_RETAIN_S - 1)
+    again.sweep()
+    assert _code(again, spoiled.id) == "episode_lost"
+    assert spoiled.folder.exists()
+    clock.pass_by(1)
+    again.sweep()
+    assert _code(again, spoiled.id) == "unknown_episode"
+    assert not spoiled.folder.exists()
+
+
+def test_lost_episodes_share_the_room_of_kept_ones(make: Callable[..., episodes.EpisodeStore]) -> None:
+    spoiled = _open(make())
+    _spoil_meta(spoiled)
+    again = make(retain_bytes=100)
+    again.recover([])
+    again.sweep()
+    assert not spoiled.folder.exists()
+
+
+def test_a_default_episode_that_is_lost_begins_anew(make: Callable[..., episodes.EpisodeStore]) -> None:
+    store = make()
+    _insert(store.default())
+    _spoil_meta(store.default())
+    store.close_connections()
+    again = make()
+    again.recover([])
+    assert again.default().state_hash() == again.world.seed_hash
+
+
+def test_an_episode_whose_meta_became_a_folder_is_still_renewed_closed_and_swept(
+    make: Callable[..., episodes.EpisodeStore], clock: Clock
+) -> None:
+    store = make()
+    renewed, closed, expired = _open(store, ttl_s=10), _open(store), _open(store, ttl_s=5)
+    for each in (renewed, closed, expired):
+        _spoil_meta(each)
+    clock.pass_by(5)
+    store.renew(renewed)
+    store.close(closed)
+    store.sweep()
+    clock.pass_by(6)
+    assert [store.get(each.id).meta.state for each in (renewed, closed, expired)] == ["open", "closed", "expired"]
+    clock.pass_by(100)
+    store.sweep()
+    store.sweep()
+    assert not closed.folder.exists()
+
+
+def test_a_fork_counts_as_its_source_without_its_log_being_read(make: Callable[..., episodes.EpisodeStore]) -> None:
+    store = make()
+    source = _open(store)
+    traces.append(source.trace, b"no record\n")
+    for number, blame in enumerate(("agent", "environment"), start=1):
+        source.tally.add(number, blame, None)
+    source.tally.log_bytes = 10
+    fork = _open(store, source=source.id)
+    assert fork.tally == source.tally
+    assert fork.trace.read_bytes() == b"no record\n"
+    fork.tally.add(3, "infrastructure", None)
+    assert (source.tally.calls, source.tally.masking, source.tally.errors.infrastructure) == (2, [2], 0)
 
 
 def test_a_journal_of_a_killed_process_does_not_keep_the_state_from_being_read(

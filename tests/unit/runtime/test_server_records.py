@@ -47,6 +47,26 @@ def test_a_mark_that_was_never_cleared_is_found_by_the_next_process_and_can_be_t
     assert (left, following.entries()) == ([inflight.Entry(ID, 7, 123)], [inflight.Entry("ep_of_now", 1, 456)])
 
 
+@pytest.mark.parametrize(
+    ("tool", "kept"),
+    [("add_item", "add_item"), ("x" * 100, "x" * 64), ("x" + "é" * 50, "x" + "é" * 31), ("\ud800", "?")],
+)
+def test_a_mark_names_its_tool_as_far_as_it_fits(tmp_path: Path, tool: str, kept: str) -> None:
+    table = inflight.InFlightTable(tmp_path / "table")
+    table.mark(ID, 7, 123, tool)
+    assert table.entries() == [inflight.Entry(ID, 7, 123, kept)]
+
+
+def test_the_event_loops_beat_has_a_slot_of_its_own_until_it_rests(tmp_path: Path) -> None:
+    table = inflight.InFlightTable(tmp_path / "table")
+    table.beat(100)
+    table.mark(ID, 7, 123)
+    table.beat(200)
+    assert table.entries() == [inflight.Entry(inflight.EVENT_LOOP, 0, 200), inflight.Entry(ID, 7, 123)]
+    table.rest()
+    assert table.entries() == [inflight.Entry(ID, 7, 123)]
+
+
 def test_a_full_table_takes_no_more_until_a_slot_is_free(tmp_path: Path) -> None:
     table = inflight.InFlightTable(tmp_path / "table")
     slots = [table.mark(ID, number, 1) for number in range(inflight.SLOTS)]
@@ -71,8 +91,8 @@ def test_a_log_is_summed_up_by_whose_fault_errors_were(tmp_path: Path) -> None:
     ]
     for number, (blame, code) in enumerate(kinds, start=1):
         traces.append(log, _record(number, blame=blame, code=code, is_error=blame is not None).line())
-    total = traces.tally(log)
-    assert (total.calls, total.masking) == (6, [5, 6])
+    total, spoiled = traces.tally(log)
+    assert (total.calls, total.masking, total.log_bytes, spoiled) == (6, [5, 6], log.stat().st_size, None)
     assert total.errors == verdicts.ErrorCounts(malformed=2, refused=1, environment=1, infrastructure=1)
 
 
@@ -81,9 +101,48 @@ def test_the_line_that_a_kill_cut_off_is_removed(tmp_path: Path) -> None:
     traces.append(log, _record(1).line())
     with log.open("ab") as file:
         file.write(_record(2).line()[:-5])
-    assert traces.tally(log).calls == 1
+    total, spoiled = traces.tally(log)
+    assert (total.calls, spoiled) == (1, None)
+    traces.mend(log)
     traces.append(log, _record(2).line())
     assert [orjson.loads(line)["n"] for line in log.read_bytes().splitlines()] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"junk",
+        b"[]",
+        b"7",
+        b"{}",
+        b'{"n": "2", "class": null, "code": null}',
+        b'{"n": 2, "class": "nobody", "code": null}',
+        b'{"n": 2, "class": ["agent"], "code": null}',
+        b"\xff",
+    ],
+)
+def test_a_spoiled_line_is_named_and_removed_and_the_others_count(tmp_path: Path, junk: bytes) -> None:
+    log = tmp_path / "0.jsonl"
+    lines = [_record(1).line(), junk + b"\n", _record(3, blame="agent", code=problems.Code.REFUSED).line()]
+    log.write_bytes(b"".join(lines))
+    total, spoiled = traces.tally(log)
+    assert (total.calls, total.errors, spoiled) == (3, verdicts.ErrorCounts(refused=1), 2)
+    with disks.full(at_bytes=log.stat().st_size):
+        traces.mend(log)
+    assert log.read_bytes() == lines[0] + lines[2]
+    assert traces.tally(log) == (total, None)
+
+
+def test_a_log_that_was_never_begun_is_empty(tmp_path: Path) -> None:
+    traces.mend(tmp_path / "0.jsonl")
+    assert traces.tally(tmp_path / "0.jsonl") == (traces.Tally(), None)
+
+
+def test_arguments_that_are_too_long_to_keep_give_way_to_a_note() -> None:
+    kept, cut = (_record(arguments={"text": "x" * size}).line() for size in (500_000, 600_000))
+    assert orjson.loads(kept)["arguments"] == {"text": "x" * 500_000}
+    assert len(cut) < 1000
+    assert orjson.loads(cut)["arguments"]["cut"].endswith(" bytes")
 
 
 def test_a_line_for_which_there_is_no_room_is_not_written_in_part(tmp_path: Path) -> None:

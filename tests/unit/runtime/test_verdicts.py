@@ -90,9 +90,9 @@ def test_infrastructure_errors_mask_what_is_not_completed_whatever_the_policy() 
 
 @pytest.mark.parametrize("result", [COMPLETE, OTHERS])
 def test_interrupted_episode_is_masked(result: dict[str, Any]) -> None:
-    verdict = decide(result, interrupted=7)
+    verdict = decide(result, environment=1, interrupted=7)
 
-    assert (verdict.mask, verdict.blame) == (True, "infrastructure")
+    assert (verdict.mask, verdict.blame, verdict.calls_to_blame) == (True, "infrastructure", [3, 7])
     assert verdict.reason == "call 7 was cut off by a crash"
 
 

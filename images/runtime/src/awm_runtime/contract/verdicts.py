@@ -55,7 +55,7 @@ class Verdict(pydantic.BaseModel):
     checks: dict[str, bool] = {}
     errors: ErrorCounts = ErrorCounts()
     calls_to_blame: list[int] = pydantic.Field(
-        [], description="Numbers of the calls that an environment error masks this by."
+        [], description="Numbers of the calls that went wrong through no fault of the agent."
     )
     evidence: dict[str, Any] = {}
     state_hash: str

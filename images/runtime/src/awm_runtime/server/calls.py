@@ -101,7 +101,8 @@ class Calls(tool_host.ToolHost):
     ) -> outcomes.Outcome:
         """Runs and records the episode's next call. Its number is used up, whatever comes of it."""
         number = episode.tally.calls + 1
-        slot = self._in_flight.mark(episode.id, number, time.monotonic_ns() + int(self._kill_after_s * _NANOSECONDS))
+        kill_at_ns = time.monotonic_ns() + int(self._kill_after_s * _NANOSECONDS)
+        slot = self._in_flight.mark(episode.id, number, kill_at_ns, tool)
         if slot is None:
             raise problems.ProblemError(
                 problems.Code.AT_CAPACITY, "too many calls at once on this instance", retry_after_s=1

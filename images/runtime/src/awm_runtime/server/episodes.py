@@ -18,7 +18,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pydantic
 
@@ -26,7 +28,7 @@ from awm_runtime.bundle import database
 from awm_runtime.contract import episodes as contract
 from awm_runtime.contract import problems
 from awm_runtime.determinism import clock
-from awm_runtime.server import inflight, outcomes, settings, storage, traces
+from awm_runtime.server import folders, inflight, outcomes, settings, storage, traces
 
 logger = logging.getLogger(__name__)
 
@@ -94,16 +96,6 @@ class Episode:
         return self.hashed[1]
 
 
-def database_of(folder: Path, attempt: int) -> Path:
-    """The database of an attempt."""
-    return folder / f"{attempt}.db"
-
-
-def trace_of(folder: Path, attempt: int) -> Path:
-    """The call log of an attempt."""
-    return folder / f"{attempt}.jsonl"
-
-
 @dataclass(frozen=True, slots=True)
 class World:
     """What the episodes of an instance have in common.
@@ -121,6 +113,15 @@ class World:
     clock: datetime
     foreign_keys: bool
     tasks: frozenset[str]
+
+
+class _Kept(NamedTuple):
+    """Something that is kept for reading, since when and for how long, and how to forget it."""
+
+    since: datetime
+    retain_s: float
+    bytes: int
+    forget: Callable[[], None]
 
 
 class EpisodeStore:
@@ -147,6 +148,7 @@ class EpisodeStore:
         self._now = now
         self._episodes: dict[str, Episode] = {}
         self._open: set[str] = set()
+        self._lost: dict[str, datetime] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -167,13 +169,13 @@ class EpisodeStore:
             except (OSError, ValueError, KeyError, TypeError):
                 logger.exception("%s holds no episode that can be read: it is lost", folder.name)
                 self._drop(folder.name)
-                _remove(folder)
+                self._lost[folder.name] = self._now()
         for entry in left_in_flight:
             interrupted = self._episodes.get(entry.episode)
             if interrupted is None or interrupted.tally.calls >= entry.number:
                 continue
             self.interrupt(interrupted, entry.number)  # first, because what the log says is not looked at twice
-            record = _interruption(entry.number, self._now())
+            record = _interruption(entry, self._now())
             with contextlib.suppress(OSError):  # a full disk: the meta says it too
                 traces.append(interrupted.trace, record.line())
             interrupted.tally.add(record.n, record.blame, record.code)
@@ -221,14 +223,19 @@ class EpisodeStore:
             return episode
         if episode is not None:
             self.forget(episode)
+        self._forget_lost(DEFAULT_ID)
         return self.open(contract.EpisodeSpec(), ttl_s=_FOREVER_S, retain_s=contract.DEFAULT_RETAIN_S, id=DEFAULT_ID)
 
     def get(self, id: str) -> Episode:
         """An episode, open or kept for reading.
 
         Raises:
-            ProblemError: `unknown_episode`.
+            ProblemError: `unknown_episode` or `episode_lost`.
         """
+        if id in self._lost:
+            raise problems.ProblemError(
+                problems.Code.EPISODE_LOST, "what this instance kept of the episode cannot be read; open another"
+            )
         episode = self._episodes.get(id)
         if episode is None:
             raise problems.ProblemError(problems.Code.UNKNOWN_EPISODE, "there is no such episode on this instance")
@@ -240,7 +247,7 @@ class EpisodeStore:
         """An episode that takes calls.
 
         Raises:
-            ProblemError: `unknown_episode`, `episode_closed` or `episode_expired`.
+            ProblemError: `unknown_episode`, `episode_lost`, `episode_closed` or `episode_expired`.
         """
         episode = self.get(id)
         if episode.meta.state == "closed":
@@ -261,7 +268,7 @@ class EpisodeStore:
         episode.connections.close()
         following = episode.meta.attempt + 1
         try:
-            storage.copy(self.world.seed, database_of(episode.folder, following))
+            storage.copy(self.world.seed, folders.database_of(episode.folder, following))
             self._save(
                 episode,
                 attempt=following,
@@ -270,14 +277,14 @@ class EpisodeStore:
                 expires_at=self._now() + timedelta(seconds=episode.meta.ttl_s),
             )
         except OSError:
-            _remove_other_attempts(episode.folder, episode.meta.attempt)
+            folders.remove_other_attempts(episode.folder, episode.meta.attempt)
             raise
-        episode.connections = self._connections(database_of(episode.folder, following))
-        episode.trace = trace_of(episode.folder, following)
+        episode.connections = self._connections(folders.database_of(episode.folder, following))
+        episode.trace = folders.trace_of(episode.folder, following)
         episode.tally = traces.Tally()
         episode.hashed = (0, self.world.seed_hash)
         episode.used_at = time.monotonic()
-        _remove_other_attempts(episode.folder, following)  # last: what it cannot remove does no harm
+        folders.remove_other_attempts(episode.folder, following)  # last: what it cannot remove does no harm
 
     def renew(self, episode: Episode) -> datetime:
         """A heartbeat: the lease runs its whole time again."""
@@ -301,7 +308,7 @@ class EpisodeStore:
         """Removes an episode and its files."""
         episode.connections.close()
         self._drop(episode.id)
-        _remove(episode.folder)
+        folders.remove(episode.folder)
 
     def sweep(self) -> None:
         """Expires episodes whose lease or idle time ran out and forgets the ones whose retention did."""
@@ -312,17 +319,11 @@ class EpisodeStore:
             idle = episode.used_at < idle_since and episode.id != DEFAULT_ID
             if episode.meta.state == "open" and (now >= episode.meta.expires_at or idle):
                 self.close(episode, "expired")
-        kept = sorted(
-            (each for each in self if each.meta.closed_at), key=lambda each: each.meta.closed_at or now, reverse=True
-        )
         room = self._limits.retain_bytes
-        for episode in kept:
-            if episode.kept_bytes is None:
-                episode.kept_bytes = _size(episode.folder)
-            room -= episode.kept_bytes
-            assert episode.meta.closed_at is not None
-            if room < 0 or now >= episode.meta.closed_at + timedelta(seconds=episode.meta.retain_s):
-                self.forget(episode)
+        for kept in sorted(self._kept(), key=lambda each: each.since, reverse=True):
+            room -= kept.bytes
+            if room < 0 or now >= kept.since + timedelta(seconds=kept.retain_s):
+                kept.forget()
 
     def interrupt(self, episode: Episode, number: int) -> None:
         """Marks an episode whose call was cut off: its verdict is masked until a reset."""
@@ -339,16 +340,16 @@ class EpisodeStore:
         try:
             folder.mkdir(mode=0o700)
             if source is None:
-                storage.copy(self.world.seed, database_of(folder, 0))
+                storage.copy(self.world.seed, folders.database_of(folder, 0))
             else:
-                source.connections.snapshot(database_of(folder, 0))
+                source.connections.snapshot(folders.database_of(folder, 0))
                 if source.trace.exists():
-                    shutil.copyfile(source.trace, trace_of(folder, 0))
+                    shutil.copyfile(source.trace, folders.trace_of(folder, 0))
             episode = self._adopt(meta, folder)
             self._save(episode)
         except (OSError, sqlite3.Error) as exc:
             self._drop(meta.id)
-            _remove(folder)
+            folders.remove(folder)
             if isinstance(exc, sqlite3.Error) and not outcomes.is_disk_full(exc):
                 raise problems.ProblemError(
                     problems.Code.INTERNAL, "the database of the episode to fork cannot be read", blame="environment"
@@ -363,25 +364,44 @@ class EpisodeStore:
             episode.tally = source.tally.copy()
         return episode
 
+    def _kept(self) -> Iterator[_Kept]:
+        """What is kept for reading: episodes that ended, and, for whoever finds out why, the ones that were lost."""
+        for episode in self:
+            if episode.meta.closed_at is None:
+                continue
+            if episode.kept_bytes is None:
+                episode.kept_bytes = folders.size(episode.folder)
+            forget = partial(self.forget, episode)
+            yield _Kept(episode.meta.closed_at, episode.meta.retain_s, episode.kept_bytes, forget)
+        for id, since in self._lost.items():
+            bytes_ = folders.size(self._folder / id)
+            yield _Kept(since, contract.DEFAULT_RETAIN_S, bytes_, partial(self._forget_lost, id))
+
+    def _forget_lost(self, id: str) -> None:
+        if self._lost.pop(id, None) is not None:
+            folders.remove(self._folder / id)
+
     def _drop(self, id: str) -> None:
         self._episodes.pop(id, None)
         self._open.discard(id)
 
     def _recover(self, folder: Path) -> None:
-        meta_path = folder / "meta.json"
-        if not meta_path.exists():  # killed while it was opened or forgotten: of no use to anyone
-            _remove(folder)
+        if folders.is_leftover(folder):
+            folders.remove(folder)
             return
-        meta = EpisodeMeta.model_validate_json(meta_path.read_bytes())
-        if meta.id != folder.name or not database_of(folder, meta.attempt).exists():
+        meta = EpisodeMeta.model_validate_json(folders.meta_of(folder).read_bytes())
+        if meta.id != folder.name or not folders.database_of(folder, meta.attempt).is_file():
             raise ValueError("its database is missing, or its meta is another episode's")
-        _remove_other_attempts(folder, meta.attempt)
+        folders.remove_other_attempts(folder, meta.attempt)
         episode = self._adopt(meta, folder)
-        episode.tally = traces.tally(episode.trace)
+        episode.tally, spoiled = traces.tally(episode.trace)
+        if spoiled is not None:
+            self.interrupt(episode, spoiled)
+        traces.mend(episode.trace)  # last: what is gone from the log is not missed by the next process
 
     def _adopt(self, meta: EpisodeMeta, folder: Path) -> Episode:
-        connections = self._connections(database_of(folder, meta.attempt))
-        trace = trace_of(folder, meta.attempt)
+        connections = self._connections(folders.database_of(folder, meta.attempt))
+        trace = folders.trace_of(folder, meta.attempt)
         episode = Episode(meta=meta, folder=folder, trace=trace, connections=connections, tally=traces.Tally())
         self._episodes[meta.id] = episode
         if meta.state == "open":
@@ -406,16 +426,16 @@ class EpisodeStore:
         meta = episode.meta.model_copy(update=changes)
         unfinished = episode.folder / "meta.json.part"
         unfinished.write_text(meta.model_dump_json())
-        unfinished.replace(episode.folder / "meta.json")
+        unfinished.replace(folders.meta_of(episode.folder))
         episode.meta = meta
 
 
-def _interruption(number: int, at: datetime) -> traces.Record:
+def _interruption(entry: inflight.Entry, at: datetime) -> traces.Record:
     """What the call log says of a call that a crash cut off."""
     return traces.Record(
-        n=number,
+        n=entry.number,
         at=clock.render(at),
-        tool="",
+        tool=entry.tool,
         arguments={},
         result=INTERRUPTED,
         is_error=True,
@@ -430,30 +450,3 @@ def _seed_of(spec: contract.EpisodeSpec, source: Episode | None) -> int:
     if spec.seed is not None:
         return spec.seed
     return source.meta.seed if source is not None else secrets.randbits(48)
-
-
-def _remove_other_attempts(folder: Path, attempt: int) -> None:
-    """Removes what an earlier attempt, or a reset that was cut off, left behind."""
-    for path in folder.iterdir():
-        if path.is_dir():  # scenario code's: nothing of ours
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.name != "meta.json" and path.name.split(".")[0] != str(attempt):
-            with contextlib.suppress(OSError):
-                path.unlink()
-
-
-def _remove(folder: Path) -> None:
-    """Removes an episode's folder; one that is cut off in this is not taken for an episode afterwards."""
-    gone = folder.with_name(f"{folder.name}.gone")
-    with contextlib.suppress(OSError):
-        folder = folder.replace(gone)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _size(folder: Path) -> int:
-    """How many bytes a folder's files take; what scenario code made unreadable counts for nothing."""
-    total = 0
-    with contextlib.suppress(OSError):
-        for path in folder.iterdir():
-            total += path.lstat().st_size
-    return total

@@ -13,7 +13,7 @@ from pathlib import Path
 SLOTS = 256
 EVENT_LOOP = "(event loop)"
 """Stands for the instance itself in the table, in the first slot: for its start, then for its event loop."""
-_SLOT = struct.Struct("<48sQQ")
+_SLOT = struct.Struct("<48sQQ64s")
 _FREE = bytes(_SLOT.size)
 
 
@@ -25,11 +25,13 @@ class Entry:
         episode: The episode's id.
         number: The call's number in its episode.
         kill_at_ns: When the call is past its hard deadline, on the clock of `time.monotonic_ns`.
+        tool: The called tool, cut to what a slot holds.
     """
 
     episode: str
     number: int
     kill_at_ns: int
+    tool: str = ""
 
 
 class InFlightTable:
@@ -48,17 +50,18 @@ class InFlightTable:
             self._map.madvise(mmap.MADV_DONTFORK)
         self._free = [slot for slot in reversed(range(1, SLOTS)) if self._at(slot) == _FREE]
 
-    def mark(self, episode: str, number: int, kill_at_ns: int) -> int | None:
+    def mark(self, episode: str, number: int, kill_at_ns: int, tool: str = "") -> int | None:
         """Takes a slot and returns it; none is free: None, and the call must be refused."""
         if not self._free:
             return None
         slot = self._free.pop()
-        _SLOT.pack_into(self._map, slot * _SLOT.size, episode.encode(), number, kill_at_ns)
+        name = tool.encode(errors="replace")
+        _SLOT.pack_into(self._map, slot * _SLOT.size, episode.encode(), number, kill_at_ns, name)
         return slot
 
     def beat(self, kill_at_ns: int) -> None:
         """Says that the event loop turns, and by when it must have said so again."""
-        _SLOT.pack_into(self._map, 0, EVENT_LOOP.encode(), 0, kill_at_ns)
+        _SLOT.pack_into(self._map, 0, EVENT_LOOP.encode(), 0, kill_at_ns, b"")
 
     def rest(self) -> None:
         """Says that no further beat is to be expected."""
@@ -88,5 +91,6 @@ class InFlightTable:
         return self._map[slot * _SLOT.size : (slot + 1) * _SLOT.size]
 
     def _read(self, slot: int) -> Entry:
-        episode, number, kill_at_ns = _SLOT.unpack(self._at(slot))
-        return Entry(episode.rstrip(b"\0").decode(errors="replace"), number, kill_at_ns)
+        episode, number, kill_at_ns, tool = _SLOT.unpack(self._at(slot))
+        cut = tool.rstrip(b"\0").decode(errors="ignore")  # maybe within a character
+        return Entry(episode.rstrip(b"\0").decode(errors="replace"), number, kill_at_ns, cut)

@@ -24,7 +24,7 @@ from types import FrameType
 
 from awm_runtime import errors
 from awm_runtime.bundle import digest, reading
-from awm_runtime.server import configuration, hosts, inflight, settings
+from awm_runtime.server import configuration, hosts, inflight, logs, settings
 from awm_runtime.verification import sandbox
 
 logger = logging.getLogger("awm.keeper")
@@ -319,7 +319,7 @@ def _named(entry: inflight.Entry) -> str:
     """What a slot of the table stands for."""
     if entry.episode == inflight.EVENT_LOOP:
         return "the event loop, which code that outlived its call may hold,"
-    return f"call {entry.number} of {entry.episode}"
+    return f"call {entry.number} of {entry.episode} ({logs.shown(entry.tool)})"
 
 
 def _how(ended: "subprocess.Popen[bytes]") -> str:

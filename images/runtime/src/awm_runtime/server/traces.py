@@ -4,13 +4,14 @@ import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 
 from awm_runtime.contract import problems, verdicts
 
 NEWLINE = orjson.OPT_APPEND_NEWLINE
+_BLAMES = (None, *get_args(problems.Blame))
 _LONGEST = 512 * 1024
 """A longer line of the log is kept without its arguments; results have a limit of their own."""
 
@@ -98,18 +99,43 @@ def append(path: Path, line: bytes) -> None:
         os.close(descriptor)
 
 
-def tally(path: Path) -> Tally:
-    """Sums up the log of an episode; a last line that a kill cut off counts for nothing and is removed."""
-    total = Tally()
-    if not path.exists():
-        return total
-    whole = path.read_bytes()
-    complete = whole[: whole.rfind(b"\n") + 1]
-    if len(complete) < len(whole):
+def tally(path: Path) -> tuple[Tally, int | None]:
+    """Sums up what can be read of an episode's log, of which a kill may have cut off the end.
+
+    Returns:
+        The sum, and the number of the first call whose line scenario code has spoiled, or None.
+    """
+    total, spoiled = Tally(), None
+    for line in _lines(path):
+        read = _read(line)
+        if read is not None:
+            total.add(*read)
+            total.log_bytes += len(line)
+        elif spoiled is None and line.endswith(b"\n"):
+            spoiled = total.calls + 1
+    return total, spoiled
+
+
+def mend(path: Path) -> None:
+    """Removes the lines from a log that cannot be read. Takes no room."""
+    lines = _lines(path)
+    readable = [line for line in lines if _read(line) is not None]
+    if len(readable) < len(lines):
         with path.open("r+b") as log:  # a confined process may not truncate by name
-            log.truncate(len(complete))
-    for line in complete.splitlines():
+            log.write(b"".join(readable))
+            log.truncate()
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True) if path.exists() else []
+
+
+def _read(line: bytes) -> tuple[int, problems.Blame | None, str | None] | None:
+    """A line's number, blame and code; None where it is no record in full."""
+    try:
         row = orjson.loads(line)
-        total.add(row["n"], row["class"], row["code"])
-    total.log_bytes = len(complete)
-    return total
+        number, blame, code = row["n"], row["class"], row["code"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    is_record = line.endswith(b"\n") and type(number) is int and blame in _BLAMES
+    return (number, blame, code) if is_record else None

@@ -77,7 +77,13 @@ def _masking(
     completed task away; a failed one may be theirs.
     """
     if interrupted is not None:
-        return {"mask": True, "blame": "infrastructure", "reason": f"call {interrupted} was cut off by a crash"}
+        reason = f"call {interrupted} was cut off by a crash"
+        return {
+            "mask": True,
+            "blame": "infrastructure",
+            "reason": reason,
+            "calls_to_blame": sorted({*calls, interrupted}),
+        }
     if verdict.outcome == "completed":
         return {}
     if verdict.errors.infrastructure:
