@@ -87,6 +87,26 @@ def test_an_import_brings_in_what_works_and_names_the_rest(tmp_path: Path) -> No
     assert checking.check(bundle.root) == ()
 
 
+def test_a_verifier_that_can_judge_nothing_is_dropped_and_one_that_raises_is_kept(tmp_path: Path) -> None:
+    one = scenario("Shop", APP)
+    one["gen_verifier"][0]["verification"]["code"] = "def verify_task_completion(a, b, c=None): return 7"
+    one["gen_verifier"].append(
+        {"scenario": "Shop", "task_idx": 0, "verification": {"code": "def verify_task(a, b): return {}"}}
+    )
+    one["gen_verifier"][1]["verification"]["code"] = "def verify_task_completion(a, b, c=None): return None"
+    bundle = import_all(write(tmp_path / "in", one), tmp_path / "out")["shop"].bundle
+    assert bundle.verifiers.keys() == {("0", "sql"), ("2", "code")}
+    assert kinds(bundle) >= {
+        ("verifier_fails", "0", "dropped"),
+        ("verifier_fails", "1", "dropped"),
+        ("verifier_fails", "2", "noted"),
+        ("task_without_verifier", "1", "noted"),
+    }
+    assert ("task_without_verifier", "0", "noted") not in kinds(bundle)
+    assert bundle.scenario.tier == "bronze"
+    assert checking.check(bundle.root) == ()
+
+
 def test_code_that_keeps_state_in_its_module_gets_a_process_per_episode(tmp_path: Path) -> None:
     code = APP.replace("    with engine", "    visits['all'] = 1\n    with engine")
     done = import_all(write(tmp_path / "in", scenario("Shop", code)), tmp_path / "out")
@@ -149,6 +169,13 @@ def test_operations_that_are_no_tools_cap_the_tier(tmp_path: Path) -> None:
     }
     assert [tool["name"] for tool in bundle.tools] == ["list_pets", "get_pet"]
     assert bundle.scenario.tier == "bronze"
+
+
+def test_a_tool_that_lost_a_detail_of_its_schema_is_noted_whatever_its_path_says(tmp_path: Path) -> None:
+    extra = "{'parameters': [{'name': 'a', 'in': 'query', 'schema': {'pattern': '('}}]}"
+    bundle = import_with(f"\napp.get('/not served', openapi_extra={extra})(lambda: None)\n", tmp_path)
+    assert ("invalid_schema", "tools", "noted") in kinds(bundle)
+    assert bundle.scenario.tier == "silver"
 
 
 def test_a_mounted_app_was_never_a_tool(tmp_path: Path) -> None:

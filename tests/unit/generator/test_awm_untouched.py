@@ -5,17 +5,21 @@ from awm_runtime.verification import sandbox
 
 
 @pytest.mark.parametrize(
-    ("reply", "kinds"),
+    ("reply", "expected"),
     [
         (sandbox.JudgeReply(result={"result": "others"}), []),
-        (sandbox.JudgeReply(result={"result": "complete"}), ["complete_on_untouched"]),
-        (sandbox.JudgeReply(failure="crashed", detail="ZeroDivisionError"), ["verifier_fails"]),
-        (sandbox.JudgeReply(failure="timeout", detail="after 10 s"), ["verifier_fails"]),
-        (sandbox.JudgeReply(failure="unavailable", detail="no Landlock"), ["verifier_untried"]),
+        (sandbox.JudgeReply(result={"result": "complete"}), [("complete_on_untouched", "noted")]),
+        (sandbox.JudgeReply(failure="crashed", detail="ZeroDivisionError"), [("verifier_fails", "noted")]),
+        (sandbox.JudgeReply(failure="timeout", detail="after 10 s"), [("verifier_fails", "dropped")]),
+        (sandbox.JudgeReply(failure="malformed", detail="no dict"), [("verifier_fails", "dropped")]),
+        (sandbox.JudgeReply(failure="missing_function", detail="deleted"), [("verifier_fails", "dropped")]),
+        (sandbox.JudgeReply(failure="unavailable", detail="no Landlock"), [("verifier_untried", "noted")]),
     ],
 )
-def test_a_verifier_is_blamed_for_what_is_its_own_doing_only(reply: sandbox.JudgeReply, kinds: list[str]) -> None:
+def test_a_verifier_is_blamed_for_what_is_its_own_doing_only(
+    reply: sandbox.JudgeReply, expected: list[tuple[str, str]]
+) -> None:
     findings = untouched.of_reply("3", reply)
-    assert [finding.kind for finding in findings] == kinds
-    assert {(finding.subject, finding.action) for finding in findings} <= {("3", "noted")}
+    assert [(finding.kind, finding.action) for finding in findings] == expected
+    assert {finding.subject for finding in findings} <= {"3"}
     assert all(reply.detail in finding.detail for finding in findings)

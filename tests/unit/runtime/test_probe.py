@@ -57,7 +57,7 @@ def test_a_scenario_that_loads_gives_its_tools_and_findings(
     assert printed["ok"] is True
     assert printed["error"] is None
     assert [tool["name"] for tool in printed["tools"]] == ["list_items", "get_item"]
-    assert [finding["kind"] for finding in printed["findings"]] == ["shadowed_route"]
+    assert [(finding["kind"], finding["served"]) for finding in printed["findings"]] == [("shadowed_route", False)]
     assert set(printed["isolation"]) == {"landlock_abi", "seccomp"}
 
 

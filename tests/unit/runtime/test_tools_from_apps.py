@@ -250,7 +250,9 @@ def test_of_two_equal_routes_the_first_is_described_as_it_is_the_one_that_answer
     assert list(toolset.tools["first"].input_schema["properties"]) == ["a"]
     assert toolset.findings == [
         tools.Finding(
-            "shadowed_route", "GET /items is never reached: /items comes first and takes its requests; not served"
+            "shadowed_route",
+            "GET /items is never reached: /items comes first and takes its requests; not served",
+            served=False,
         )
     ]
 
@@ -349,8 +351,40 @@ def test_an_operation_that_has_no_schema_is_reported_and_the_others_are_served()
 
     toolset = made(app)
     assert list(toolset.tools) == ["whole"]
-    assert kinds(toolset) == ["invalid_schema"]
+    assert [(finding.kind, finding.served) for finding in toolset.findings] == [("invalid_schema", False)]
     assert toolset.findings[0].detail.startswith("/things: not served")
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"requestBody": {"content": {"application/json": {"schema": 7}}}},
+        {"requestBody": {"content": 7}},
+        {"parameters": [{"name": "a", "in": "query", "schema": 7}]},
+        {"parameters": [{}]},
+        {"parameters": 7},
+    ],
+)
+def test_an_operation_whose_own_words_are_no_openapi_is_the_only_one_lost(extra: dict[str, Any]) -> None:
+    app = fastapi.FastAPI()
+    app.post("/things", operation_id="broken", openapi_extra=extra)(lambda: None)
+    app.post("/people", operation_id="whole")(lambda: None)
+
+    toolset = made(app)
+    assert list(toolset.tools) == ["whole"]
+    [finding] = toolset.findings
+    assert (finding.kind, finding.served) == ("invalid_schema", False)
+    assert finding.detail.startswith("POST /things: not served, its part of the document is no OpenAPI: ")
+
+
+def test_a_schema_that_lost_a_detail_is_served() -> None:
+    app = fastapi.FastAPI()
+    extra = {"parameters": [{"name": "a", "in": "query", "schema": {"pattern": "("}}]}
+    app.get("/things", operation_id="things", openapi_extra=extra)(lambda: None)
+
+    toolset = made(app)
+    assert list(toolset.tools) == ["things"]
+    assert [(finding.kind, finding.served) for finding in toolset.findings] == [("invalid_schema", True)]
 
 
 def test_properties_named_like_keywords_are_kept() -> None:

@@ -14,7 +14,7 @@ from awm_generator.awm_files import drafts, probing, rows, sidecars, untouched
 from awm_runtime import errors, names
 from awm_runtime.bundle import model, writing
 
-_UNSERVED = frozenset({"unsupported_body", "file_upload", "shadowed_route"})
+_NO_OPERATIONS = frozenset({"mounted_app", "websocket_route"})  # would not have been tools
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ def import_one(originals: rows.Originals, out: Path, *, clock: datetime | None =
 
 def _fresh(originals: rows.Originals, path: Path, clock: datetime | None) -> model.Bundle:
     bundle, findings = _probed(drafts.draft(originals, path, clock))
-    findings += untouched.findings(bundle)
+    bundle, found = untouched.tried(bundle)
+    findings += found
     if originals.row(rows.SidecarRow) is not None:
         detail = "the other rows were changed since the export, so that its row here does not count"
         findings.append(model.Finding(kind="stale_sidecar", stage="env", subject=rows.SIDECAR, detail=detail))
@@ -115,7 +116,6 @@ def _probed(draft: model.Bundle) -> tuple[model.Bundle, list[model.Finding]]:
 
 def _tool_finding(finding: probing.ProbeFinding) -> model.Finding:
     """The probe's finding, as dropped where an operation that would be a tool is not served."""
-    # What is no operation, such as a mounted app, would not have been a tool. A schema may only have lost a detail.
-    lost = finding.kind in _UNSERVED or (finding.kind == "invalid_schema" and "not served" in finding.detail)
+    lost = not finding.served and finding.kind not in _NO_OPERATIONS
     action: model.Action = "dropped" if lost else "noted"
     return model.Finding(kind=finding.kind, stage="env", subject="tools", action=action, detail=finding.detail)

@@ -13,10 +13,11 @@ _GRACE_S = 30.0  # for the probe's own start and end; it ends the code at the de
 
 
 class ProbeFinding(pydantic.BaseModel):
-    """Something that the probe found wrong with the tools."""
+    """Something that the probe found wrong with the tools; `served` as in `awm_runtime.server.tools.Finding`."""
 
     kind: str
     detail: str
+    served: bool
 
 
 class ProbeError(pydantic.BaseModel):

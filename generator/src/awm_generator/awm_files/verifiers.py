@@ -39,9 +39,13 @@ def chosen(
                 detail = f"several {kind} mode verifiers; the last one counts"
                 findings.append(_finding("duplicate_verifier", task, "resolved", detail))
             sources[task, kind] = code
+    return sources, [*findings, *unjudged(tasks, sources)]
+
+
+def unjudged(tasks: Iterable[str], sources: Collection[model.VerifierKey]) -> list[model.Finding]:
+    """A finding for each of these tasks that has a verifier of neither mode."""
     without = sorted(set(tasks) - {task for task, _ in sources}, key=lambda task: (len(task), task))
-    findings += [_finding("task_without_verifier", task, "noted", "nothing can judge this task") for task in without]
-    return sources, findings
+    return [_finding("task_without_verifier", task, "noted", "nothing can judge this task") for task in without]
 
 
 def in_file(path: Path, scenario: str, task: int, wanted: verdicts.Mode) -> str:

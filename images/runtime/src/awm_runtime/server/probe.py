@@ -1,7 +1,7 @@
 """Tries whether a scenario's code loads, in a process of its own: it may hang, exit, fork or print what it likes.
 
 `python -m awm_runtime.server.probe --bundle DIR [--deadline SECONDS]` prints one JSON document:
-`{"ok", "tools", "findings": [{"kind", "detail"}], "error": {"reason", "detail"} | null, "isolation"}`.
+`{"ok", "tools", "findings": [{"kind", "detail", "served"}], "error": {"reason", "detail"} | null, "isolation"}`.
 """
 
 import argparse
@@ -44,14 +44,14 @@ class ProbeResult:
     Attributes:
         ok: Whether it loads.
         tools: Its tools as served, the content of tools.json.
-        findings: `{"kind", "detail"}` of what could not be served as it stands.
+        findings: `{"kind", "detail", "served"}` of what could not be served as it stands.
         error: Why it does not load.
         isolation: What confined the process: `{"landlock_abi", "seccomp"}`; empty where it ended before that.
     """
 
     ok: bool
     tools: list[dict[str, Any]]
-    findings: list[dict[str, str]]
+    findings: list[dict[str, Any]]
     error: ProbeError | None
     isolation: dict[str, Any]
 

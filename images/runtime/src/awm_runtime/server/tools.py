@@ -35,12 +35,21 @@ _COMPLAINT_LENGTH = 500
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
+# What comes of an operation whose own words in the document, as `openapi_extra` has them, are of any type at all.
+_UNFIT = (ValueError, TypeError, LookupError, AttributeError)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about the app that its author should know; the detail names the route."""
+    """Something about the app that its author should know; the detail names the route.
+
+    Attributes:
+        served: Whether what it is about can be reached through a tool nevertheless.
+    """
 
     kind: FindingKind
     detail: str
+    served: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +128,11 @@ def from_app(app: fastapi.FastAPI) -> ToolSet:
     document, broken = routes.document(app)
     toolset = from_openapi(document, routes.of(app))
     unfit = [
-        Finding("invalid_schema", f"{path}: not served, FastAPI has no schema for it: {complaint}"[:_COMPLAINT_LENGTH])
+        Finding(
+            "invalid_schema",
+            f"{path}: not served, FastAPI has no schema for it: {complaint}"[:_COMPLAINT_LENGTH],
+            served=False,
+        )
         for path, complaint in sorted(broken.items())
     ]
     return ToolSet(toolset.tools, toolset.served, toolset.findings + unfit)
@@ -137,7 +150,12 @@ def from_openapi(document: Mapping[str, Any], table: Sequence[routes.Route]) -> 
     components = document.get("components", {}).get("schemas", {})
     tools = {}
     for name, operation in zip(names, operations, strict=True):
-        tool = _tool(name, operation, components, findings)
+        try:
+            tool = _tool(name, operation, components, findings)
+        except _UNFIT as exc:
+            detail = f"{operation}: not served, its part of the document is no OpenAPI: {type(exc).__name__}: {exc}"
+            findings.append(Finding("invalid_schema", detail[:_COMPLAINT_LENGTH], served=False))
+            continue
         if tool is not None:
             tools[name] = tool
     return ToolSet(tools, [_served(tool) for tool in tools.values()], findings)
@@ -185,9 +203,11 @@ def _reachable(document: Mapping[str, Any], table: Sequence[routes.Route]) -> tu
     findings: list[Finding] = []
     for position, route in enumerate(table):
         if route.kind == "websocket":
-            findings.append(Finding("websocket_route", f"WebSocket {route.path}: not served, tools are requests"))
+            findings.append(
+                Finding("websocket_route", f"WebSocket {route.path}: not served, tools are requests", served=False)
+            )
         elif route.kind == "mount":
-            findings.append(Finding("mounted_app", f"{route.path}: an app mounted there is not served"))
+            findings.append(Finding("mounted_app", f"{route.path}: an app mounted there is not served", served=False))
         if route.kind != "operation":
             continue
         for method in route.methods:
@@ -202,7 +222,7 @@ def _reachable(document: Mapping[str, Any], table: Sequence[routes.Route]) -> tu
             detail = (
                 f"{operation} is never reached: {hiding.path or '/'} comes first and takes its requests; not served"
             )
-            findings.append(Finding("shadowed_route", detail))
+            findings.append(Finding("shadowed_route", detail, served=False))
     return operations, findings
 
 
@@ -264,7 +284,9 @@ def _tool(name: str, operation: _Operation, components: dict[str, Any], findings
         validator = jsonschema_rs.Draft202012Validator(input_schema, mask="the value")
     except ValueError as exc:
         findings.append(
-            Finding("invalid_schema", f"{operation}: its arguments have no valid schema, not served: {exc}")
+            Finding(
+                "invalid_schema", f"{operation}: its arguments have no valid schema, not served: {exc}", served=False
+            )
         )
         return None
     plan = requests.plan(
@@ -306,12 +328,14 @@ def _add_body(
     media_type, content = next(iter(dict(declared.get("content") or {"": {}}).items()))
     form = media_type in _FORMS
     if not form and media_type != "application/json" and not media_type.endswith("+json"):
-        findings.append(Finding("unsupported_body", f"{operation}: not served, its body is {media_type or 'unknown'}"))
+        findings.append(
+            Finding("unsupported_body", f"{operation}: not served, its body is {media_type or 'unknown'}", served=False)
+        )
         return None
     schema = content.get("schema", {})
     flat = resolver.component(schema)
     if form and _has_file(flat, resolver):
-        findings.append(Finding("file_upload", f"{operation}: not served, tools cannot upload files"))
+        findings.append(Finding("file_upload", f"{operation}: not served, tools cannot upload files", served=False))
         return None
     required = declared.get("required", False)
     if not form and not _is_plain_object(flat):
