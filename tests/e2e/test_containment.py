@@ -118,6 +118,8 @@ FILES = {
     "c.execute('ATTACH ? AS other', [w['database']]); found = c.execute('SELECT * FROM other.items').fetchall()",
     "change them": "c = sqlite3.dbapi2.Connection(w['database']); c.execute('DELETE FROM items'); c.commit()",
     "list them": "found = os.listdir(os.path.dirname(w['database']))",
+    "read the tasks": "found = open(os.path.join(w['bundle'], 'tasks.jsonl')).read()",
+    "list the verifiers": "found = os.listdir(os.path.join(w['bundle'], 'verifiers'))",
     "write to the bundle": "open(os.path.join(w['bundle'], 'tools.json'), 'a').write('x')",
     "add to the bundle": "open(os.path.join(w['bundle'], 'new'), 'w')",
     "write to the home folder": "open(os.path.expanduser('~/awm-was-here'), 'w')",
@@ -166,6 +168,8 @@ HARMLESS = {
     "attach them",
     "attach them to a connection of its own",
     "list them",
+    "read the tasks",
+    "list the verifiers",
     "read the log of the server",
     "connect to the control plane",
     "listen on TCP",
@@ -282,6 +286,7 @@ def test_no_secret_of_the_keeper_is_visible(world: World) -> None:
     visible = world.attempt("found = [dict(os.environ), sys.argv, sys.orig_argv]")
     assert "PYTHONHASHSEED" in visible["found"]
     assert SECRET not in visible["found"]
+    assert str(world.bundle) not in visible["found"]
     for module in (INSTANCE, JUDGE):
         process = world.instance.process(module)
         assert SECRET not in str(process.cmdline())

@@ -62,6 +62,8 @@ def main(arguments: list[str]) -> int:
     """Serves until SIGTERM; returns the exit status."""
     config = configuration.InstanceConfig.parse(arguments[0])
     descriptors = configuration.Descriptors.parse(arguments[1])
+    for each in (sys.argv, sys.orig_argv):
+        del each[1:]  # scenario code need not know where its bundle is
     logs.to_standard_error(watched=config.watched)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     nursery.die_with(os.getppid())
@@ -244,7 +246,7 @@ class Instance:
         wait_s = self._limits.call_deadline_s + self._limits.call_grace_s / 2
         return processes.ForkingRunner(
             app,
-            confine=partial(_confine_child, self._config),
+            confine=_confine_child,
             connect=partial(
                 storage.EpisodeConnections,
                 foreign_keys=self._store.world.foreign_keys,
@@ -291,10 +293,13 @@ def _make_folders(config: configuration.InstanceConfig) -> None:
 
 
 def _confine(config: configuration.InstanceConfig, *, processes: bool) -> None:
-    """From here on the process, and the scenario's code in it, can write its own state and nothing else."""
+    """From here on the process, and the scenario's code in it, can write its own state and nothing else.
+
+    Nor can it read its bundle, which was read before: that holds the tasks and how they are judged.
+    """
     enforcement = confinement.confine(
         confinement.Policy(
-            read=(*confinement.runtime_read_paths(), Path(config.bundle)),
+            read=confinement.runtime_read_paths(),
             write=(config.state_folder,),
             processes=processes,
         )
@@ -305,12 +310,8 @@ def _confine(config: configuration.InstanceConfig, *, processes: bool) -> None:
         )
 
 
-def _confine_child(config: configuration.InstanceConfig, folder: Path) -> None:
-    confinement.confine(
-        confinement.Policy(
-            read=(*confinement.runtime_read_paths(), Path(config.bundle)), write=(folder,), processes=False
-        )
-    )
+def _confine_child(folder: Path) -> None:
+    confinement.confine(confinement.Policy(read=confinement.runtime_read_paths(), write=(folder,), processes=False))
 
 
 def _report(descriptor: int, document: dict[str, object]) -> None:
