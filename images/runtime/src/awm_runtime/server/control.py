@@ -70,7 +70,11 @@ class Control:
         else:
             async with self.store.get(spec.source).lock:
                 episode = self.store.open(spec, ttl_s=wanted.ttl_s, retain_s=wanted.retain_s)
-            await self._hash(episode)
+            try:
+                await self._hash(episode)
+            except problems.ProblemError:  # a copy of what cannot be read
+                self.store.forget(episode)
+                raise
         self.meter.episode_opened()
         return episode
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from awm_runtime.contract import episodes as contract
 from awm_runtime.contract import problems, verdicts
 from awm_runtime.server import control as controls
-from awm_runtime.server import hosts, metrics, outcomes
+from awm_runtime.server import hosts, metrics, outcomes, storage
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +56,10 @@ def _add_probes(app: fastapi.FastAPI, control: controls.Control) -> None:
         """Ready when the app is loaded, with the tools of the bundle, and the seed opens."""
         if not control.scenario.is_loaded:
             return responses.JSONResponse({"status": "starting"}, status_code=503)
-        if not control.store.world.seed.exists():
-            return responses.JSONResponse({"status": "failed", "reason": "the seed database is gone"}, status_code=503)
+        fault = storage.fault(control.store.world.seed)
+        if fault is not None:
+            reason = f"the seed database cannot be read: {fault}"
+            return responses.JSONResponse({"status": "failed", "reason": reason}, status_code=503)
         return responses.JSONResponse({"status": "ok", "scenario": control.bundle.scenario.name})
 
     @app.get("/metrics")

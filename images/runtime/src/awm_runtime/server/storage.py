@@ -79,6 +79,16 @@ def copy(source: Path, target: Path) -> None:
     unfinished.replace(target)
 
 
+def fault(path: Path) -> str | None:
+    """Why a database file cannot be read, in SQLite's words; None where it can."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.DatabaseError as exc:
+        return str(exc)
+    return None
+
+
 class EpisodeConnections:
     """The connections of one episode: one is kept, further ones live while a call holds more than one at once."""
 
