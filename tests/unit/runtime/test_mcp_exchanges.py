@@ -243,6 +243,25 @@ def test_what_is_no_message_is_refused_with_a_400(plane: agent_plane.AgentPlane,
     assert answered.error["data"] == {"code": "bad_request", "class": "agent"}
 
 
+@pytest.mark.parametrize(("version", "status"), [(NEWEST_HANDSHAKE, 200), (None, 200), (MODERN, 400)])
+@pytest.mark.parametrize("value", [r'"\ud800"', "1e400", "NaN"])
+def test_a_request_with_values_that_cannot_be_read_is_answered_by_its_id(
+    plane: agent_plane.AgentPlane, host: Host, version: str | None, status: int, value: str
+) -> None:
+    call = '{"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "echo", "arguments": {"x": %s}}}'
+    answered = send(plane, (call % value).encode(), mcp_protocol_version=version)
+    assert (answered.status, answered.json["id"]) == (status, 7)
+    assert answered.error["code"] == mcp_replies.INVALID_PARAMS
+    assert answered.error["data"] == {"code": "invalid_arguments", "class": "agent"}
+    assert host.calls == []
+
+
+@pytest.mark.parametrize("id", [r'"\ud800"', "1.5", "1e400", "null", "[1]", str(10**30)])
+def test_a_request_whose_id_cannot_be_read_either_is_no_message(plane: agent_plane.AgentPlane, id: str) -> None:
+    answered = send(plane, b'{"jsonrpc": "2.0", "method": "ping", "params": {"x": NaN}, "id": %s}' % id.encode())
+    assert (answered.status, answered.error["code"], answered.json["id"]) == (400, mcp_replies.PARSE_ERROR, None)
+
+
 REFUSED = [
     pytest.param({"method": "prompts/list"}, mcp_replies.METHOD_NOT_FOUND, id="prompts"),
     pytest.param({"method": "resources/list"}, mcp_replies.METHOD_NOT_FOUND, id="resources"),

@@ -16,6 +16,7 @@ happens before the first tool list. Tests hold them to it.
 
 import base64
 import binascii
+import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -68,10 +69,23 @@ class Endpoint:
         try:
             message = orjson.loads(body)
         except orjson.JSONDecodeError:
-            return replies.error(None, replies.Refusal(replies.PARSE_ERROR, "The body is not JSON."))
+            return self._refuse_unreadable(headers, body)
         if isinstance(message, list):
             return await self._answer_batch(episode, headers, message)
         return await self._answer_message(episode, headers, message)
+
+    def _refuse_unreadable(self, headers: Headers, body: bytes) -> replies.Reply:
+        """Answers the request itself where only its values are at fault, so that its client does not wait for ever.
+
+        An agent may write half of a surrogate pair or a number beyond all bounds, which its client sends on.
+        """
+        request_id = _unreadable_id(body)
+        if request_id is None:
+            return replies.error(None, replies.Refusal(replies.PARSE_ERROR, "The body is not JSON."))
+        said = "The params hold what cannot be read: half of a surrogate pair or a number out of range."
+        refusal = replies.Refusal(replies.INVALID_PARAMS, said, data={"code": problems.Code.INVALID_ARGUMENTS})
+        is_modern = _text(headers.get(VERSION_HEADER)) in replies.MODERN_VERSIONS
+        return replies.error(request_id, refusal, era=self._modern if is_modern else self._handshake)
 
     async def _answer_batch(self, episode: str | None, headers: Headers, messages: list[Any]) -> replies.Reply:
         if (_text(headers.get(VERSION_HEADER)) or _BATCH_VERSION) != _BATCH_VERSION:
@@ -122,6 +136,16 @@ class Endpoint:
             raise replies.Refusal(replies.INVALID_PARAMS, "Unknown cursor: the tool list is one page.")
         self._host.check(episode or await self._host.default_episode())
         return found
+
+
+def _unreadable_id(body: bytes) -> int | str | None:
+    """The id of a request that only a more lenient parser can read; None where there is none."""
+    try:
+        request_id = json.loads(body)["id"]
+        orjson.dumps(request_id)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return request_id if type(request_id) is int or isinstance(request_id, str) else None
 
 
 def _request(message: Message) -> tuple[str, Message]:
