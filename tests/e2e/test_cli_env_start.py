@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import instances
 import psutil
 import pytest
 
 from awm_fleet import examples
 from awm_registry import client
+from awm_runtime.determinism import clock
 
 AWM = Path(sys.executable).with_name("awm")
 
@@ -130,6 +132,21 @@ def test_a_scenario_of_real_awm_files_is_served(tmp_path: Path, sample: Path) ->
     assert not [answer for answer in answers if answer.is_error]
 
 
+def test_awm_files_are_served_with_what_stands_beside_them_as_an_import_has_it(tmp_path: Path, own_files: Path) -> None:
+    (own_files / "awm_bundle.jsonl").unlink()
+    into = ["--out", tmp_path / "imported", "--json"]
+    done = subprocess.run([AWM, "bundle", "import", own_files, *into], check=True, capture_output=True)
+    [imported] = json.loads(done.stdout)["scenarios"]
+    with (
+        started(tmp_path, "--scenario", "clinic", *files(own_files), "--port", 0) as awm,
+        client.ControlClient(awm.control_url) as control,
+    ):
+        [episode] = control.open(task="0")
+        verdict = control.verify(episode.id)
+    assert episode.clock == clock.parse(imported["clock"])
+    assert (episode.instruction, verdict.outcome) == (imported["tasks"][0]["instruction"], "failed")
+
+
 def test_a_database_takes_the_place_of_the_samples(tmp_path: Path, own_files: Path) -> None:
     sources = ["--input_db", own_files / "gen_db.jsonl", "--input_sample", own_files / "gen_sample.jsonl"]
     subprocess.run([AWM, "env", "reset_db", *sources, "--database_dir", tmp_path], check=True, capture_output=True)
@@ -152,6 +169,17 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
 
 def test_another_machine_gets_in_with_a_token_only(tmp_path: Path) -> None:
     assert "AWM_CONTROL_TOKEN" in refused(tmp_path, "library", "--host", "0.0.0.0", "--port", 0)
+
+
+def test_a_host_name_is_answered_once_it_is_allowed(tmp_path: Path) -> None:
+    def status(awm: Started, host: str) -> int:
+        return httpx.get(f"{awm.control_url}/v1/episodes/none", headers={"Host": host}).status_code
+
+    with started(tmp_path, "library", "--port", 0) as awm:
+        alone = status(awm, "games.example")
+    with started(tmp_path, "library", "--port", 0, "--allow_host", "games.example", "--allow-host", "b.example") as awm:
+        named = [status(awm, host) for host in ("games.example", "b.example", "c.example")]
+    assert (alone, named) == (403, [404, 404, 403])
 
 
 def test_an_unknown_scenario_is_answered_with_close_names(tmp_path: Path, own_files: Path) -> None:

@@ -114,6 +114,15 @@ def test_import_of_an_export_prints_what_came_in(run, pets: Path, tmp_path: Path
     assert (tmp_path / "out" / "pets" / "scenario.json").read_bytes() == (pets / "scenario.json").read_bytes()
 
 
+@pytest.mark.parametrize("nothing", ["", ",", " , "])
+def test_a_choice_of_no_scenario_is_wrong_usage(run, pets: Path, tmp_path: Path, nothing: str) -> None:
+    run("export", pets, "--out", tmp_path / "files")
+    result = run("import", tmp_path / "files", "--out", tmp_path / "out", "--scenarios", nothing)
+    assert result.exit_code == 2
+    assert "--scenarios names no scenario" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_clock_of_an_import_can_be_given(run, pets: Path, tmp_path: Path) -> None:
     run("export", pets, "--out", tmp_path / "files")
     run("import", tmp_path / "files", "--out", tmp_path / "out", "--clock", "2030-01-01T00:00:00Z")

@@ -3,6 +3,7 @@ import json
 import tempfile
 from pathlib import Path
 
+import disks
 import pytest
 import strategies
 from hypothesis import given, settings
@@ -110,6 +111,15 @@ def test_two_bundles_of_one_scenario_are_refused_before_anything_is_written(pets
     with pytest.raises(errors.BundleError, match=r"other: is scenario pets, as .* is"):
         exporting.export([pets, other], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_export_that_the_disk_refuses_leaves_the_older_one_as_it_was(pets: model.Bundle, tmp_path: Path) -> None:
+    exporting.export([pets], tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    longer = dataclasses.replace(pets, environment="#" * 5000, spec={"version": 2})
+    with disks.full(at_bytes=4096), pytest.raises(errors.BundleError, match=r"out: cannot be written: File too large"):
+        exporting.export([longer], tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
 def test_a_title_that_leads_to_another_name_does_not_break_the_join(pets: model.Bundle, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich import text
 
-from awm_fleet.cli import bundle_tables, output
+from awm_fleet.cli import bundle_tables, locating, output
 from awm_generator import checking
 from awm_generator.awm_files import exporting, importing, rows
 from awm_runtime import errors
@@ -37,7 +37,7 @@ def _clock(text: str) -> datetime:
 def import_(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder with gen_envs.jsonl, gen_db.jsonl, ...")],
     out: Annotated[Path, typer.Option("--out", help="Where the bundles go, a folder each.")],
-    scenarios: Annotated[str, typer.Option(help="Only these, with commas between them.")] = "",
+    scenarios: Annotated[str | None, typer.Option(help="Only these, with commas between them.")] = None,
     clock: Annotated[
         datetime | None,
         typer.Option(parser=_clock, metavar="TIME", help="The frozen clock; by default what the tasks' dates suggest."),
@@ -49,7 +49,7 @@ def import_(
     Every defect is named: what was mended, what was dropped, what is odd. Exits with 3 when a scenario is quarantined,
     because its code does not load or nothing of its database can be made, or refused, because of what is in its place.
     """
-    wanted = [name.strip() for name in scenarios.split(",") if name.strip()]
+    wanted = locating.scenario_names(scenarios, "--scenarios")
     found = rows.load(folder)
     selected = importing.select(found, wanted)
     done = list(output.tracked(importing.run(selected, out, clock=clock), len(selected), "Importing"))

@@ -40,7 +40,12 @@ def start(
     scenario: Annotated[
         str | None, typer.Option("--scenario", help="A scenario of AWM's files, in place of a bundle.")
     ] = None,
-    envs_load_path: Annotated[Path | None, typer.Option("--envs_load_path", help="AWM's gen_envs.jsonl.")] = None,
+    envs_load_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--envs_load_path", help="AWM's gen_envs.jsonl; tasks, verifiers and the others are read beside it."
+        ),
+    ] = None,
     db_path: Annotated[
         Path | None, typer.Option("--db_path", help="Start from this SQLite file in place of the samples.")
     ] = None,
@@ -49,6 +54,12 @@ def start(
     control_port: Annotated[
         int | None,
         typer.Option("--control_port", min=0, max=65535, help="The control plane's port; by default the next one."),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow_host", metavar="NAME", help="A host name to answer beside HOST; may be repeated, `*` is for all."
+        ),
     ] = None,
     db_schema_path: Annotated[Path, typer.Option("--db_schema_path", help="AWM's gen_db.jsonl.")] = Path(
         "./outputs/gen_db.jsonl"
@@ -73,12 +84,13 @@ def start(
         raise typer.BadParameter("--scenario is looked up in AWM's files: give --envs_load_path too")
     else:
         files = {
+            **locating.awm_files_beside(envs_load_path),
             "gen_envs.jsonl": locating.awm_file(envs_load_path, "--envs_load_path"),
             "gen_db.jsonl": locating.awm_file(db_schema_path, "--db_schema_path"),
             "gen_sample.jsonl": locating.awm_file(sample_path, "--sample_path"),
         }
         folder = serving.imported(scenario, files, output_dir / "imported", seed=db_path)
-    serving.serve(folder, output_dir, host=host, port=port, control_port=control_port)
+    serving.serve(folder, output_dir, host=host, port=port, control_port=control_port, allowed_hosts=allow_host or ())
 
 
 @app.command("check", epilog=output.examples("awm env check", "awm env check --url http://127.0.0.1:9001/mcp --json"))
@@ -119,8 +131,8 @@ def check_all(
         Path, typer.Option("--input", help="AWM's gen_envs.jsonl; gen_db.jsonl and the others stand beside it.")
     ],
     allowed_scenarios: Annotated[
-        str, typer.Option("--allowed_scenarios", help="Only these, by name, with commas between them.")
-    ] = "",
+        str | None, typer.Option("--allowed_scenarios", help="Only these, by name, with commas between them.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Check that every environment loads.
@@ -128,12 +140,13 @@ def check_all(
     Each is loaded in a confined process of its own, and its tools are counted. Exits with 3 when some do not load; the
     reasons are in the table.
     """
+    wanted = locating.scenario_names(allowed_scenarios, "--allowed_scenarios")
     files = {
         "gen_envs.jsonl": locating.awm_file(input_, "--input"),
         "gen_db.jsonl": locating.awm_file(input_.parent / "gen_db.jsonl", "--input, as a file beside it"),
         "gen_sample.jsonl": input_.parent / "gen_sample.jsonl",
     }
-    selected = importing.select(rows.join(files), _names(allowed_scenarios))
+    selected = importing.select(rows.join(files), wanted)
     with tempfile.TemporaryDirectory(prefix="awm-check-") as scratch:
         done = list(output.tracked(importing.run(selected, Path(scratch)), len(selected), "Checking"))
     if json_:
@@ -158,18 +171,21 @@ def reset_db(
     database_dir: Annotated[
         Path, typer.Option("--database_dir", help="Where NAME.db files are written, in place of those that are there.")
     ] = Path("./outputs/databases"),
-    scenarios: Annotated[str, typer.Option("--scenarios", help="Only these, by name, with commas between them.")] = "",
+    scenarios: Annotated[
+        str | None, typer.Option("--scenarios", help="Only these, by name, with commas between them.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Build the databases of AWM's files anew.
 
     Exits with 3 when some statement could not be used; each is named on standard error.
     """
+    wanted = locating.scenario_names(scenarios, "--scenarios")
     files = {
         "gen_db.jsonl": locating.awm_file(input_db, "--input_db"),
         "gen_sample.jsonl": locating.awm_file(input_sample, "--input_sample"),
     }
-    selected = importing.select(rows.join(files), _names(scenarios))
+    selected = importing.select(rows.join(files), wanted)
     database_dir.mkdir(parents=True, exist_ok=True)
     built = [_built(each, database_dir) for each in output.tracked(iter(selected), len(selected), "Building")]
     if json_:
@@ -205,10 +221,6 @@ def _built(originals: rows.Originals, folder: Path) -> _Built:
     report = database.build(usable.schema_sql, usable.seed_sql, _RESET_CLOCK, path, "off")
     dropped = tuple(finding for finding in usable.findings if finding.action == "dropped")
     return _Built(originals.name, path, report.rows, dropped)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _checked(done: importing.Imported) -> dict[str, Any]:

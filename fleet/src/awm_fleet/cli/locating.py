@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
+import typer
+
 from awm_fleet import examples
 from awm_generator.awm_files import importing, rows
 from awm_runtime import errors, names
@@ -34,6 +36,18 @@ def example_names(incomplete: str) -> list[str]:
     return [name for name in examples.names() if name.startswith(incomplete)]
 
 
+def scenario_names(text: str | None, flag: str) -> list[str]:
+    """The names in what a flag was given, with commas between them; none where it was not given, which means all.
+
+    Raises:
+        BadParameter: It was given, and names none.
+    """
+    chosen = [name.strip() for name in (text or "").split(",") if name.strip()]
+    if text is not None and not chosen:
+        raise typer.BadParameter(f"{flag} names no scenario; leave it out for all of them")
+    return chosen
+
+
 def awm_file(path: Path, flag: str) -> Path:
     """A file that a flag names.
 
@@ -44,6 +58,12 @@ def awm_file(path: Path, flag: str) -> Path:
         what = "a folder, not a file" if path.is_dir() else "no such file"
         raise errors.BundleError(f"{path}: {what}; name it with {flag}")
     return path
+
+
+def awm_files_beside(envs: Path) -> dict[str, Path]:
+    """Where AWM's own files are in the folder of a `gen_envs.jsonl`, by their names; some need not be there."""
+    # Not an export's sidecar: it belongs to the schema and the samples there, and others may have been named.
+    return {file: envs.parent / file for file in (*rows.KINDS, *rows.VERIFIERS) if file != rows.SIDECAR}
 
 
 def short_name(folder: Path) -> str:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from awm_fleet.cli import locating, output
@@ -14,7 +15,9 @@ from awm_runtime.server.__main__ import TOKEN_VARIABLE
 DEFAULT_STATE = Path(".awm/instances")
 
 
-def serve(folder: Path, state: Path, *, host: str, port: int, control_port: int | None) -> None:
+def serve(
+    folder: Path, state: Path, *, host: str, port: int, control_port: int | None, allowed_hosts: Sequence[str]
+) -> None:
     """Serves a bundle until Ctrl-C.
 
     Args:
@@ -23,6 +26,7 @@ def serve(folder: Path, state: Path, *, host: str, port: int, control_port: int 
         host: The address of both planes.
         port: The agent plane's port; 0: any.
         control_port: The control plane's; None: the one after `port`.
+        allowed_hosts: Host names that are answered beside the loopback ones; `*` for all.
 
     Raises:
         BundleError: The bundle cannot be read.
@@ -36,6 +40,7 @@ def serve(folder: Path, state: Path, *, host: str, port: int, control_port: int 
         port=port,
         control_port=control_port if control_port is not None else (port and port + 1),
         token=os.environ.get(TOKEN_VARIABLE),
+        host_names=tuple(allowed_hosts),
         watched=True,
     )
     keeper.serve(options, on_ready=lambda address: _announce(folder, address))

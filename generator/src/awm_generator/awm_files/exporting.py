@@ -1,7 +1,8 @@
 """Exports bundles as AWM's JSON Lines files, with a sidecar for what these cannot carry."""
 
 import json
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,19 @@ def export(bundles: Iterable[model.Bundle], out: Path) -> None:
         for (_, mode), verifier in zip(sorted(bundle.verifiers), originals.verifiers, strict=True):
             lines[rows.VERIFIERS[mode == "code"]].append(verifier.model_dump_json())
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        for file, texts in lines.items():
-            (out / file).write_text("".join(f"{text}\n" for text in texts), encoding="utf-8", newline="")
+        _write({file: "".join(f"{text}\n" for text in texts) for file, texts in lines.items()}, out)
     except OSError as exc:
         raise errors.BundleError(f"{out}: cannot be written: {exc.strerror}") from exc
+
+
+def _write(texts: Mapping[str, str], out: Path) -> None:
+    """Writes all files before the first of them takes the place of an older one."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as scratch:
+        for file, text in texts.items():
+            Path(scratch, file).write_bytes(text.encode())
+        for file in texts:
+            Path(scratch, file).replace(out / file)
 
 
 def as_rows(bundle: model.Bundle) -> rows.Originals:

@@ -375,7 +375,7 @@ def _lock(state: Path) -> int:
     except BlockingIOError as exc:
         os.close(descriptor)
         raise errors.PermanentError(
-            f"another process serves this bundle from {state}; stop it or give another --state"
+            f"another process serves this bundle from {state}; stop it or choose another state folder"
         ) from exc
     return descriptor
 
