@@ -63,7 +63,7 @@ def install_private_uv():
     """Installs uv below `.tools/`, in a virtual environment or, where Python lacks ensurepip, with the system's pip."""
     print("setup: installing uv into " + str(PRIVATE_UV.relative_to(ROOT)), flush=True)
     shutil.rmtree(str(PRIVATE_UV), ignore_errors=True)
-    quiet_pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    quiet_pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir"]
     # A short PATH: pip asks any `rustc` there for its version, and rustup's writes into the home folder then.
     environment = dict(os.environ, PIP_ROOT_USER_ACTION="ignore", PATH=os.defpath)
     venv = [sys.executable, "-m", "venv", str(PRIVATE_UV)]

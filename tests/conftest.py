@@ -107,7 +107,7 @@ def python_with_sdk_1_30(cache_folder: Path, uv: Path, missing: Callable[[str, s
         install = [uv, "pip", "install", "--quiet", "--python", python, "mcp==1.30.*"]
         installed = subprocess.run(install, capture_output=True, text=True, timeout=240)
         if installed.returncode:
-            missing("uv", f"SDK 1.30 cannot be installed: {installed.stderr}")
+            missing("sdk130", f"SDK 1.30 cannot be installed: {installed.stderr}")
         complete.touch()
     return python
 

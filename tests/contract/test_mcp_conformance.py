@@ -5,6 +5,7 @@ with the reason why a server of plain tools has no part in it, and so is each ch
 """
 
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -132,7 +133,8 @@ def suite(cache_folder: pathlib.Path, missing: Callable[[str, str], NoReturn]) -
         if shutil.which("npm") is None:
             missing("node", "no npm to install MCP's conformance suite with")
         install = ["npm", "install", "--no-audit", "--no-fund", "--prefix", folder, SUITE, NODE]
-        installed = subprocess.run(install, capture_output=True, text=True, timeout=240)
+        variables = os.environ | {"npm_config_cache": str(cache_folder / "npm")}  # not ~/.npm
+        installed = subprocess.run(install, env=variables, capture_output=True, text=True, timeout=240)
         if installed.returncode:
             missing("node", f"MCP's conformance suite cannot be installed: {installed.stderr}")
         complete.touch()
