@@ -1,5 +1,6 @@
 """Handlers that never return or end their process: nothing hangs, episodes come back, nobody is blamed wrongly."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 engine = create_engine(os.environ["DATABASE_PATH"])
 new_session = sessionmaker(bind=engine)
 app = FastAPI()
+left = []
 
 
 class ForSome:
@@ -136,6 +138,27 @@ async def die(how: str):
         os._exit(0)
 
 
+@app.post("/task", operation_id="leave_a_task")
+async def leave_a_task():
+    async def spin():
+        await asyncio.sleep(0)
+        while True:
+            try:
+                while True:
+                    pass
+            except BaseException:
+                pass
+
+    left.append(asyncio.get_running_loop().create_task(spin()))
+
+
+@app.post("/spoil", operation_id="spoil_meta")
+async def spoil_meta(id: str):
+    meta = f"episodes/{id}/meta.json"
+    os.remove(meta)
+    os.mkdir(meta)
+
+
 @app.post("/exit", operation_id="leave_politely")
 async def leave_politely(how: str):
     if how == "exit":
@@ -222,6 +245,34 @@ def test_a_handler_that_ends_its_process_interrupts_its_episode_until_it_is_rese
     assert stuck.control.reset(episode.id).interrupted is None
     verdict = stuck.control.verify(episode.id)
     assert (verdict.outcome, verdict.mask) == ("failed", False)
+
+
+def test_a_task_that_outlives_its_call_and_holds_the_event_loop_is_killed(stuck: instances.Running) -> None:
+    guilty, other = stuck.control.open(count=2)
+    stuck.call(other, "add_item", name="kept")
+    instance = stuck.process("awm_runtime.server.instance")
+    with contextlib.suppress(client.Unreachable):  # the task may begin before the answer is sent
+        stuck.call(guilty, "leave_a_task")
+    instance.wait(20)
+    assert "the event loop, which code that outlived its call may hold, is past its hard deadline" in stuck.log()
+    assert _seen(stuck, other.id).interrupted is None
+    assert stuck.call(other, "list_items").data() == ["first", "kept"]
+
+
+def test_an_episode_whose_meta_a_handler_spoiled_is_lost_alone_when_its_instance_comes_back(
+    stuck: instances.Running,
+) -> None:
+    spoiled, other = stuck.control.open(count=2)
+    stuck.call(other, "add_item", name="kept")
+    stuck.call(spoiled, "spoil_meta", id=spoiled.id)
+    with pytest.raises(client.Unreachable):
+        stuck.call(spoiled, "die", how="kill")
+    assert _seen(stuck, other.id).interrupted is None
+    assert stuck.call(other, "list_items").data() == ["first", "kept"]
+    for ask in (lambda: stuck.control.get(spoiled.id), lambda: stuck.call(spoiled, "list_items")):
+        with pytest.raises(problems.ProblemError) as caught:
+            ask()
+        assert (caught.value.code, caught.value.blame) == ("episode_lost", "infrastructure")
 
 
 def test_a_module_that_a_handler_left_in_the_state_folder_is_not_imported_when_it_comes_back(

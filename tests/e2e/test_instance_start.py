@@ -16,6 +16,8 @@ import instances
 import psutil
 import pytest
 
+from awm_runtime.server import launching
+
 PLAIN = """
 from fastapi import FastAPI
 
@@ -37,6 +39,21 @@ while os.path.exists("hold"):
 """
     + PLAIN
 )
+
+
+JUNK = """
+import os
+import stat
+
+for descriptor in range(3, 64):
+    try:
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            os.write(descriptor, b"{junk}")
+    except OSError:
+        pass
+while True:
+    pass
+"""
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +108,8 @@ def _refusal(bundle: Path, *options: str, **settings: str) -> str:
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "before it was ready (signal SIGKILL)"),
         ("import socket; socket.create_connection(('127.0.0.1', 1))", "PermissionError"),
         ("import socket; socket.create_server(('127.0.0.1', 0))", "PermissionError"),
+        (JUNK.format(junk="junk\\n"), "wrote into the pipe that its instance reports on"),
+        (JUNK.format(junk="[]\\n"), "wrote into the pipe that its instance reports on"),
         (PLAIN + "\n@app.get('/more')\ndef more():\n    return 1\n", "other tools than the bundle's tools.json"),
     ],
 )
@@ -110,6 +129,20 @@ def test_code_that_cannot_be_loaded_is_refused_with_one_line(bundle: Path, sourc
 def test_a_bundle_that_cannot_be_used_is_refused_with_one_line(bundle: Path, file: str, text: str, says: str) -> None:
     (bundle / file).write_text(text)
     assert says in _refusal(bundle)
+
+
+@pytest.mark.parametrize("token", ["", " \n"])
+def test_an_empty_token_is_none(bundle: Path, token: str) -> None:
+    says = "0.0.0.0 is reachable from other machines: give the control plane a token (AWM_CONTROL_TOKEN)"
+    assert _refusal(bundle, "--host=0.0.0.0", AWM_CONTROL_TOKEN=token) == says
+
+
+def test_a_token_may_end_in_a_newline_as_files_do(plain: Path, tmp_path: Path) -> None:
+    variables = {"AWM_CONTROL_TOKEN": "the token\n"}
+    with launching.launched(plain, tmp_path / "state", settings=variables) as launched:
+        url = f"{launched.address.control_url}/v1/episodes"
+        given = [httpx.get(url, headers={"Authorization": f"Bearer {token}"}) for token in ("the token", "another")]
+    assert [response.status_code for response in given] == [200, 401]
 
 
 def test_a_port_in_use_is_refused_with_one_line(bundle: Path) -> None:

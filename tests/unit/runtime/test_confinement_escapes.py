@@ -81,7 +81,7 @@ PROCESSES = {
     "run a program": "subprocess.run(['/bin/true'], check=True)",
     "become a program": "os.execv('/bin/true', ['true'])",
     "read another's memory": "raw('process_vm_readv', w['victim'], 0, 0, 0, 0, 0)",
-    "slow another down": "os.setpriority(os.PRIO_PROCESS, w['victim'], 10)",
+    "slow another down": "os.setpriority(os.PRIO_PROCESS, w['victim'], os.getpriority(os.PRIO_PROCESS, 0) + 1)",
     "pin another": "os.sched_setaffinity(w['victim'], os.sched_getaffinity(0))",
     "limit another": "resource.prlimit(w['victim'], resource.RLIMIT_CORE, (0, 0))",
     "make memory that no limit counts": "os.memfd_create('x')",
