@@ -87,6 +87,7 @@ def test_code_that_reads_the_clock_is_found() -> None:
         (CODE, "code"),
         (SQL, "sql"),
         (f"{SQL}{CODE}", "code"),
+        (f"async {CODE}", None),
         ("def verify(a, b): ...", None),
         ("class A:\n    def verify_task(self): ...", None),
         ("def verify_task(:", None),

@@ -92,6 +92,21 @@ def test_the_files_are_as_awm_writes_them(pets: model.Bundle, tmp_path: Path) ->
     assert lines(tmp_path, "gen_envs.jsonl")[0]["full_code"] == "app = None\n"
 
 
+def test_a_view_or_a_trigger_goes_with_the_table_before_it(pets: model.Bundle, tmp_path: Path) -> None:
+    about_none = [
+        "CREATE VIEW all_pets AS SELECT * FROM pets;",
+        "CREATE TRIGGER kept BEFORE DELETE ON pets BEGIN SELECT RAISE(ABORT, 'no'); END;",
+    ]
+    tables = ["CREATE TABLE pets (id INTEGER);", "CREATE TABLE bowls (id INTEGER);"]
+    schema = "\n".join([tables[0], *about_none, tables[1]]) + "\n"
+    exporting.export([dataclasses.replace(pets, schema_sql=schema, seed_sql="")], tmp_path)
+    [row] = lines(tmp_path, "gen_db.jsonl")
+    assert row["db_schema"]["tables"] == [
+        {"name": "pets", "ddl": tables[0], "indexes": about_none},
+        {"name": "bowls", "ddl": tables[1], "indexes": []},
+    ]
+
+
 @pytest.mark.parametrize(("file", "mode"), [("gen_verifier.jsonl", "sql"), ("gen_verifier.pure_code.jsonl", "code")])
 def test_verifiers_go_to_the_file_of_their_mode(pets: model.Bundle, tmp_path: Path, file: str, mode: str) -> None:
     exporting.export([pets], tmp_path)

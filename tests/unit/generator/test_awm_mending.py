@@ -76,6 +76,14 @@ def test_a_slip_with_several_readings_is_not_mended() -> None:
     assert mending.mend("x 'a'b'c' y", lambda reading: reading.count("''") == 3) is not None
 
 
+def test_a_statement_with_so_many_apostrophes_that_readings_multiply_is_not_tried() -> None:
+    def mended(places: int) -> mending.Mend | None:
+        return mending.mend("x 'a" + "'b" * places + "')", lambda reading: reading.count("''") == places)
+
+    assert mended(8) is not None
+    assert mended(9) is None
+
+
 def test_a_table_without_its_closing_parenthesis_is_mended_with_its_indexes_and_rows() -> None:
     broken = "CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT CHECK (body IN ('(', 'b')), tag TEXT;"
     made = usable(
