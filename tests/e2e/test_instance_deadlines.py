@@ -222,6 +222,7 @@ def test_a_handler_that_cannot_be_stopped_is_killed_and_every_episode_comes_back
     with pytest.raises(client.Unreachable):
         stuck.call(hanging, "never_return", how=how)
     assert _seen(stuck, hanging.id).interrupted == 2
+    assert f"call 2 of {hanging.id} (never_return) is past its hard deadline" in stuck.log()
     assert _seen(stuck, other.id).interrupted is None
     assert stuck.call(hanging, "list_items").data() == ["first", "before"]
     assert stuck.call(other, "list_items").data() == ["first", "of other"]

@@ -130,6 +130,16 @@ def test_the_fork_of_a_spoiled_database_is_refused_alone(control: controls.Contr
     assert listed == {id, *(each.id for each in answer.episodes)}
 
 
+def test_a_snapshot_of_a_spoiled_database_is_a_problem_of_the_environment(control: controls.Control) -> None:
+    async def snapshot(id: str) -> None:
+        async with control.snapshot(id, "current"):
+            pass
+
+    with pytest.raises(problems.ProblemError) as caught:
+        asyncio.run(snapshot(_spoiled(control, is_open=False)))
+    assert (caught.value.code, caught.value.blame) == ("internal", "environment")
+
+
 # Over HTTP
 
 

@@ -164,7 +164,8 @@ class Control:
             copy = Path(folder) / f"{which}.db"
             async with episode.lock:
                 if which == "current":
-                    episode.connections.snapshot(copy)
+                    with _reading():
+                        episode.connections.snapshot(copy)
                 else:
                     storage.copy(self.store.world.seed, copy)
             yield copy
