@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from awm_runtime import errors
 from awm_runtime.bundle import digest, reading
@@ -184,10 +185,10 @@ class Keeper:
             return ready
         finally:
             os.close(report_read)
-            _end(instance, self._limits.shutdown_s if ready else 0.0)  # before, there are no calls to wait for
+            end(instance, self._limits.shutdown_s if ready else 0.0)  # before, there are no calls to wait for
             with contextlib.suppress(ProcessLookupError):  # processes of its episodes that hang in their code
                 os.killpg(instance.pid, signal.SIGKILL)
-            _end(judge, 1.0)
+            end(judge, 1.0)
 
     def _start(self, judge: socket.socket, report: int) -> "subprocess.Popen[bytes]":
         descriptors = configuration.Descriptors(
@@ -328,7 +329,7 @@ def _how(ended: "subprocess.Popen[bytes]") -> str:
     return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
 
 
-def _end(process: "subprocess.Popen[bytes]", patience_s: float) -> None:
+def end(process: "subprocess.Popen[Any]", patience_s: float) -> None:
     """Ends a process: asks first, then kills."""
     if process.poll() is None:
         process.terminate()

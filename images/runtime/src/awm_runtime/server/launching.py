@@ -60,12 +60,7 @@ def launched(bundle: Path, state: Path, *, settings: Mapping[str, str] | None = 
             raise errors.PermanentError(f"{bundle.name} cannot be served: {_last_words(log)}")
         yield Launched(keeper.Address(**json.loads(said)), process)
     finally:
-        process.terminate()
-        try:
-            process.wait(_PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        keeper.end(process, _PATIENCE_S)
         if process.stdout is not None:
             process.stdout.close()
 
