@@ -13,6 +13,10 @@ from awm_registry import client
 from awm_runtime.contract import episodes
 from awm_runtime.server import launching
 
+INSTANCE = "awm_runtime.server.instance"
+JUDGE = "awm_runtime.verification.judge"
+"""The modules that a keeper's children run."""
+
 T = TypeVar("T")
 
 

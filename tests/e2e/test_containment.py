@@ -24,8 +24,6 @@ from awm_registry import client
 from awm_runtime.bundle import model
 from awm_runtime.contract import problems
 
-INSTANCE = "awm_runtime.server.instance"
-JUDGE = "awm_runtime.verification.judge"
 SECRET = "not-for-scenario-code"
 
 HOSTILE = '''
@@ -206,7 +204,7 @@ class World:
             "socket": self.listener.getsockname(),
             "port": int(self.instance.address.control_url.rpartition(":")[2]),
             "keeper": self.instance.keeper.pid,
-            "judge": self.instance.process(JUDGE).pid,
+            "judge": self.instance.process(instances.JUDGE).pid,
             "tests": os.getpid(),
         }
 
@@ -216,7 +214,10 @@ class World:
         files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
         return (
             [(str(path), hashlib.sha256(path.read_bytes()).hexdigest()) for path in files],
-            [(self.instance.process(each).pid, self.instance.process(each).nice()) for each in (INSTANCE, JUDGE)],
+            [
+                (self.instance.process(each).pid, self.instance.process(each).nice())
+                for each in (instances.INSTANCE, instances.JUDGE)
+            ],
             self.instance.keeper.status() != psutil.STATUS_ZOMBIE,
             psutil.Process(self.instance.keeper.pid).rlimit(psutil.RLIMIT_NOFILE),
             self.instance.keeper.nice(),
@@ -287,7 +288,7 @@ def test_no_secret_of_the_keeper_is_visible(world: World) -> None:
     assert "PYTHONHASHSEED" in visible["found"]
     assert SECRET not in visible["found"]
     assert str(world.bundle) not in visible["found"]
-    for module in (INSTANCE, JUDGE):
+    for module in (instances.INSTANCE, instances.JUDGE):
         process = world.instance.process(module)
         assert SECRET not in str(process.cmdline())
         assert SECRET not in str(process.environ())

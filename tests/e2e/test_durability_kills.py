@@ -30,8 +30,6 @@ from awm_runtime.server import inflight
 KILLS = int(os.environ.get("AWM_KILLS", "10"))
 WRITERS = 6
 ROWS = 120
-INSTANCE = "awm_runtime.server.instance"
-JUDGE = "awm_runtime.verification.judge"
 
 LEDGER = """
 import asyncio
@@ -196,7 +194,7 @@ def kill_at_random_moments(instance: instances.Running, chance: random.Random, w
     """Kills the instance `KILLS` times: mostly while calls run, sometimes while it comes back."""
     pause = threading.Event()
     for _ in range(KILLS):
-        process = instances.wait_for(lambda: find(instance, INSTANCE))
+        process = instances.wait_for(lambda: find(instance, instances.INSTANCE))
         if chance.random() < 0.85:
             instances.wait_for(lambda: instance.http.get("/readyz").is_success)
             pause.wait(chance.uniform(0, 0.4))
@@ -262,9 +260,9 @@ def test_a_killed_keeper_takes_its_processes_along_and_the_next_one_finds_the_ep
 
 def test_a_keeper_that_is_killed_as_it_starts_leaves_nothing(bundle: Path, tmp_path: Path) -> None:
     with instances.running(bundle, tmp_path / "state") as instance:
-        instance.process(INSTANCE).kill()
-        young = instances.wait_for(lambda: find(instance, INSTANCE))
-        judge = instances.wait_for(lambda: find(instance, JUDGE))
+        instance.process(instances.INSTANCE).kill()
+        young = instances.wait_for(lambda: find(instance, instances.INSTANCE))
+        judge = instances.wait_for(lambda: find(instance, instances.JUDGE))
         instance.keeper.kill()
         assert not psutil.wait_procs([young, judge], timeout=20)[1]
 
@@ -273,7 +271,7 @@ def test_an_instance_that_is_killed_while_it_comes_back_comes_back(bundle: Path,
     with instances.running(bundle, tmp_path / "state") as instance:
         episode = instance.open()
         for _ in range(3):
-            process = instances.wait_for(lambda: find(instance, INSTANCE))
+            process = instances.wait_for(lambda: find(instance, instances.INSTANCE))
             process.kill()
             process.wait(20)
         assert again(lambda: instance.control.get(episode.id)).state == "open"
@@ -282,7 +280,7 @@ def test_an_instance_that_is_killed_while_it_comes_back_comes_back(bundle: Path,
 def test_a_killed_judge_is_replaced(bundle: Path, tmp_path: Path) -> None:
     with instances.running(bundle, tmp_path / "state") as instance:
         episode = instance.open(task="any")
-        instance.process(JUDGE).kill()
+        instance.process(instances.JUDGE).kill()
         verdict = instances.wait_for(
             lambda: (given := instance.control.verify(episode.id)).outcome == "failed" and given
         )
@@ -296,7 +294,7 @@ def test_a_call_that_a_shutdown_cuts_off_interrupts_its_episode(bundle: Path, tm
         with table_of(first) as table:
             napping = pool.submit(first.call, episode, "enter_and_nap")
             instances.wait_for(lambda: episode.id in [each.episode for each in table.entries()])
-        (first.keeper if stopped == "keeper" else first.process(INSTANCE)).terminate()
+        (first.keeper if stopped == "keeper" else first.process(instances.INSTANCE)).terminate()
         assert napping.exception(30) is not None
     with instances.running(bundle, tmp_path / "state") as second:
         assert second.control.get(episode.id).interrupted == 1
@@ -306,7 +304,7 @@ def test_a_call_that_a_shutdown_cuts_off_interrupts_its_episode(bundle: Path, tm
 
 def test_a_call_that_stays_overdue_has_the_instance_killed(bundle: Path, tmp_path: Path) -> None:
     with instances.running(bundle, tmp_path / "state") as instance, table_of(instance) as table:
-        process = instance.process(INSTANCE)
+        process = instance.process(instances.INSTANCE)
         table.mark("ep_stuck", 1, 1)
         process.wait(20)
 
@@ -314,7 +312,7 @@ def test_a_call_that_stays_overdue_has_the_instance_killed(bundle: Path, tmp_pat
 def test_an_entry_that_is_just_being_written_has_nobody_killed(bundle: Path, tmp_path: Path) -> None:
     """Half of it may look long overdue to the keeper, once."""
     with instances.running(bundle, tmp_path / "state") as instance, table_of(instance) as table:
-        process = instance.process(INSTANCE)
+        process = instance.process(instances.INSTANCE)
         seconds = threading.Event()
         for number in range(60):
             slot = table.mark("ep_torn", number, 1)

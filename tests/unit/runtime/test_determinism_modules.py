@@ -1,4 +1,3 @@
-import builtins
 import copy
 import datetime
 import os
@@ -6,7 +5,6 @@ import pickle
 import sqlite3
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -14,39 +12,25 @@ from contextlib import closing
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import frozen
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from awm_runtime.determinism import context, modules
+from awm_runtime.determinism import context
 
-CLOCK = datetime.datetime(2026, 1, 15, 9, tzinfo=datetime.UTC)
-NAIVE = CLOCK.replace(tzinfo=None)
+NAIVE = frozen.CLOCK.replace(tzinfo=None)
 SECOND = datetime.timedelta(seconds=1)
 MICROSECOND = datetime.timedelta(microseconds=1)
 
 
-def call(number: int = 0, seed: int = 1) -> context.CallContext:
-    return context.CallContext(CLOCK, seed=seed, number=number)
-
-
-def scenario(source: str) -> dict[str, Any]:
-    """The namespace that `source` leaves as a scenario's module."""
-    namespace: dict[str, Any] = {
-        "__name__": "scenario",
-        "__builtins__": vars(builtins) | {"__import__": modules.scenario_import},
-    }
-    exec(compile(textwrap.dedent(source), "environment.py", "exec"), namespace)
-    return namespace
-
-
 def value(expression: str, imports: str = "import datetime, time") -> Any:
-    return scenario(f"{imports}\nresult = {expression}")["result"]
+    return frozen.module(f"{imports}\nresult = {expression}")["result"]
 
 
 @pytest.fixture(autouse=True)
 def running_call() -> Iterator[context.CallContext]:
-    with context.entered(call()) as running:
+    with context.entered(frozen.call()) as running:
         yield running
 
 
@@ -76,7 +60,7 @@ def test_the_present_in_a_zone_is_the_same_moment() -> None:
     moment = value(
         "datetime.now(ZoneInfo('Asia/Tokyo'))", "from datetime import datetime; from zoneinfo import ZoneInfo"
     )
-    assert moment == CLOCK
+    assert moment == frozen.CLOCK
     assert moment.tzinfo == ZoneInfo("Asia/Tokyo")
     assert moment.hour == 18
 
@@ -87,10 +71,10 @@ def test_today_is_the_calls_day() -> None:
 
 
 def test_the_clock_moves_a_second_a_call_and_a_microsecond_a_reading() -> None:
-    namespace = scenario("from datetime import datetime\ndef handler(now=datetime.now): return [now(), now()]")
-    with context.entered(call(number=5)):
+    namespace = frozen.module("from datetime import datetime\ndef handler(now=datetime.now): return [now(), now()]")
+    with context.entered(frozen.call(number=5)):
         assert namespace["handler"]() == [NAIVE + 5 * SECOND, NAIVE + 5 * SECOND + MICROSECOND]
-    with context.entered(call(number=6)):
+    with context.entered(frozen.call(number=6)):
         assert namespace["handler"]() == [NAIVE + 6 * SECOND, NAIVE + 6 * SECOND + MICROSECOND]
 
 
@@ -183,7 +167,7 @@ def test_the_classes_are_taken_for_the_real_ones(expression: str, expected: obje
 
 
 def test_a_plain_moment_of_the_server_passes_the_scenarios_checks() -> None:
-    namespace = scenario(
+    namespace = frozen.module(
         "from datetime import date, datetime\ndef check(x): return isinstance(x, datetime), isinstance(x, date)"
     )
     assert namespace["check"](NAIVE) == (True, True)
@@ -191,7 +175,7 @@ def test_a_plain_moment_of_the_server_passes_the_scenarios_checks() -> None:
 
 
 def test_a_match_statement_and_single_dispatch_know_the_classes() -> None:
-    namespace = scenario("""
+    namespace = frozen.module("""
         import functools
         from datetime import date, datetime
 
@@ -213,7 +197,7 @@ def test_a_match_statement_and_single_dispatch_know_the_classes() -> None:
 
 
 def test_a_subclass_of_the_scenario_makes_instances_of_its_own() -> None:
-    namespace = scenario("""
+    namespace = frozen.module("""
         from datetime import date, datetime, timezone
 
         class Stamp(datetime):
@@ -250,24 +234,24 @@ def test_the_classes_themselves_can_be_copied() -> None:
 @pytest.mark.parametrize(
     ("expression", "expected"),
     [
-        ("time.time()", CLOCK.timestamp()),
-        ("time.time_ns()", int(CLOCK.timestamp()) * 10**9),
-        ("time.monotonic()", CLOCK.timestamp()),
-        ("time.monotonic_ns()", int(CLOCK.timestamp()) * 10**9),
-        ("time.perf_counter()", CLOCK.timestamp()),
-        ("time.perf_counter_ns()", int(CLOCK.timestamp()) * 10**9),
-        ("time.process_time()", CLOCK.timestamp()),
-        ("time.thread_time_ns()", int(CLOCK.timestamp()) * 10**9),
-        ("time.clock_gettime(time.CLOCK_REALTIME)", CLOCK.timestamp()),
-        ("time.clock_gettime_ns(time.CLOCK_MONOTONIC)", int(CLOCK.timestamp()) * 10**9),
+        ("time.time()", frozen.CLOCK.timestamp()),
+        ("time.time_ns()", int(frozen.CLOCK.timestamp()) * 10**9),
+        ("time.monotonic()", frozen.CLOCK.timestamp()),
+        ("time.monotonic_ns()", int(frozen.CLOCK.timestamp()) * 10**9),
+        ("time.perf_counter()", frozen.CLOCK.timestamp()),
+        ("time.perf_counter_ns()", int(frozen.CLOCK.timestamp()) * 10**9),
+        ("time.process_time()", frozen.CLOCK.timestamp()),
+        ("time.thread_time_ns()", int(frozen.CLOCK.timestamp()) * 10**9),
+        ("time.clock_gettime(time.CLOCK_REALTIME)", frozen.CLOCK.timestamp()),
+        ("time.clock_gettime_ns(time.CLOCK_MONOTONIC)", int(frozen.CLOCK.timestamp()) * 10**9),
         ("time.gmtime()[:6]", (2026, 1, 15, 9, 0, 0)),
         ("time.gmtime(None)[:6]", (2026, 1, 15, 9, 0, 0)),
         ("time.gmtime(0)[:6]", (1970, 1, 1, 0, 0, 0)),
-        ("time.mktime(time.localtime())", CLOCK.timestamp()),
+        ("time.mktime(time.localtime())", frozen.CLOCK.timestamp()),
         ("time.localtime(0)", time.localtime(0)),
-        ("time.ctime()", time.ctime(CLOCK.timestamp())),
+        ("time.ctime()", time.ctime(frozen.CLOCK.timestamp())),
         ("time.ctime(0)", time.ctime(0)),
-        ("time.asctime()", time.ctime(CLOCK.timestamp())),
+        ("time.asctime()", time.ctime(frozen.CLOCK.timestamp())),
         ("time.asctime(time.gmtime(0))", "Thu Jan  1 00:00:00 1970"),
         ("time.strftime('%Y-%m-%d')", "2026-01-15"),
         ("time.strftime('%Y', time.gmtime(0))", "1970"),
@@ -310,33 +294,33 @@ def test_all_else_is_the_real_thing(imports: str, expression: str, expected: obj
     "imports", ["import os", "import os.path", "import os, os.path as p", "from os import *; import os"]
 )
 def test_every_way_to_os_leads_to_the_seeded_one(imports: str) -> None:
-    with context.entered(call()):
+    with context.entered(frozen.call()):
         first = value("os.urandom(8)", imports)
-    with context.entered(call()):
+    with context.entered(frozen.call()):
         assert value("os.urandom(8)", imports) == first
 
 
 def test_an_import_that_fails_fails_as_usual() -> None:
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
-        scenario("import no_such_module")
+        frozen.module("import no_such_module")
     with pytest.raises(ImportError, match="no_such_name"):
-        scenario("from datetime import no_such_name")
+        frozen.module("from datetime import no_such_name")
     with pytest.raises(AttributeError, match="no_such_name"):
-        scenario("import time; time.no_such_name")
+        frozen.module("import time; time.no_such_name")
 
 
 def test_patching_a_frozen_module_does_not_reach_the_server() -> None:
-    scenario("import time; time.time = lambda: 0.0\nimport os; os.getcwd = None")
+    frozen.module("import time; time.time = lambda: 0.0\nimport os; os.getcwd = None")
     try:
         assert time.time() > 0
         assert os.getcwd is not None
     finally:
-        scenario("import importlib, time; time.time = time.monotonic\nimport os; os.getcwd = os.getcwdb")
+        frozen.module("import importlib, time; time.time = time.monotonic\nimport os; os.getcwd = os.getcwdb")
 
 
 def test_the_servers_own_clock_is_untouched() -> None:
     before = (datetime.datetime, datetime.date, time.time, datetime.datetime.now(datetime.UTC))
-    scenario("import datetime, time; from datetime import datetime as d; d.now(); time.time()")
+    frozen.module("import datetime, time; from datetime import datetime as d; d.now(); time.time()")
     after = (datetime.datetime, datetime.date, time.time, datetime.datetime.now(datetime.UTC))
     assert all(mine is theirs for mine, theirs in zip(before[:3], after[:3], strict=True))
     assert sys.modules["datetime"] is datetime
@@ -352,7 +336,7 @@ def test_a_library_that_a_scenario_imports_keeps_the_real_clock() -> None:
 
 
 def test_outside_a_call_the_clock_is_an_error() -> None:
-    namespace = scenario("from datetime import datetime, date\nimport time")
+    namespace = frozen.module("from datetime import datetime, date\nimport time")
     caught: list[BaseException] = []
 
     def work() -> None:

@@ -1,43 +1,26 @@
-import builtins
 import contextvars
 import datetime
 import os
 import random
 import secrets
-import textwrap
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import frozen
 import pytest
 
-from awm_runtime.determinism import context, modules
-
-CLOCK = datetime.datetime(2026, 1, 15, 9, tzinfo=datetime.UTC)
-
-
-def call(number: int = 1, seed: int = 1) -> context.CallContext:
-    return context.CallContext(CLOCK, seed=seed, number=number)
-
-
-def scenario(source: str) -> dict[str, Any]:
-    """The namespace that `source` leaves as a scenario's module."""
-    namespace: dict[str, Any] = {
-        "__name__": "scenario",
-        "__builtins__": vars(builtins) | {"__import__": modules.scenario_import},
-    }
-    exec(compile(textwrap.dedent(source), "environment.py", "exec"), namespace)
-    return namespace
+from awm_runtime.determinism import context
 
 
 def value(expression: str) -> Any:
     imports = "from random import *\nimport os, random, secrets, uuid\nfrom uuid import uuid4\nfrom os import urandom"
-    return scenario(f"{imports}\nresult = {expression}")["result"]
+    return frozen.module(f"{imports}\nresult = {expression}")["result"]
 
 
 @pytest.fixture(autouse=True)
 def running_call() -> Iterator[context.CallContext]:
-    with context.entered(call()) as running:
+    with context.entered(frozen.call(1)) as running:
         yield running
 
 
@@ -85,9 +68,9 @@ DRAWS = [
 def test_a_draw_follows_the_episodes_seed_and_the_calls_number(expression: str) -> None:
     drawn = {}
     for seed, number in ((1, 1), (1, 2), (2, 1)):
-        with context.entered(call(number, seed)):
+        with context.entered(frozen.call(number, seed)):
             drawn[seed, number] = value(expression)
-        with context.entered(call(number, seed)):
+        with context.entered(frozen.call(number, seed)):
             assert value(expression) == drawn[seed, number]
     assert len({repr(each) for each in drawn.values()}) == 3
 
@@ -99,8 +82,8 @@ def test_two_draws_of_a_call_differ(expression: str) -> None:
 
 
 def test_every_public_function_of_random_is_seeded() -> None:
-    frozen = scenario("import random")["random"]
-    real = [name for name in random.__all__ if getattr(frozen, name) is getattr(random, name)]
+    seeded = frozen.module("import random")["random"]
+    real = [name for name in random.__all__ if getattr(seeded, name) is getattr(random, name)]
     assert real == []
 
 
@@ -117,19 +100,19 @@ def test_a_seeded_generator_gives_the_real_sequence() -> None:
 
 
 def test_a_seed_set_later_starts_the_real_sequence() -> None:
-    namespace = scenario("import random\nr = random.Random(); r.seed('x'); drawn = r.random()")
+    namespace = frozen.module("import random\nr = random.Random(); r.seed('x'); drawn = r.random()")
     assert namespace["drawn"] == random.Random("x").random()
 
 
 def test_a_generator_made_at_import_serves_each_call_its_own_values() -> None:
-    handler = scenario("""
+    handler = frozen.module("""
         import random, secrets
         rng, system = random.Random(), secrets.SystemRandom()
         def handler(): return rng.random(), rng.gauss(0, 1), system.randrange(10**9)
     """)["handler"]
 
     def served(number: int) -> object:
-        with context.entered(call(number)):
+        with context.entered(frozen.call(number)):
             return handler()
 
     first, second = served(1), served(2)
@@ -138,25 +121,25 @@ def test_a_generator_made_at_import_serves_each_call_its_own_values() -> None:
 
 
 def test_seeding_the_module_lasts_for_the_running_call_only() -> None:
-    handler = scenario("import random\ndef handler(): return random.random()")["handler"]
-    with context.entered(call(2)):
+    handler = frozen.module("import random\ndef handler(): return random.random()")["handler"]
+    with context.entered(frozen.call(2)):
         untouched = handler()
-    scenario("import random; random.seed(42)")
+    frozen.module("import random; random.seed(42)")
     assert handler() == random.Random(42).random()
-    with context.entered(call(2)):
+    with context.entered(frozen.call(2)):
         assert handler() == untouched
 
 
 def test_seeding_the_module_does_not_repeat_ids() -> None:
-    handler = scenario("""
+    handler = frozen.module("""
         import os, random, secrets, uuid
         def handler():
             random.seed(42)
             return random.random(), uuid.uuid4(), secrets.token_hex(), os.urandom(8), random.Random().random()
     """)["handler"]
-    with context.entered(call(1)):
+    with context.entered(frozen.call(1)):
         first = handler()
-    with context.entered(call(2)):
+    with context.entered(frozen.call(2)):
         second = handler()
     assert [mine == theirs for mine, theirs in zip(first, second, strict=True)] == [True, False, False, False, False]
 
@@ -167,7 +150,7 @@ def test_ids_are_not_made_of_the_numbers_that_a_handler_shows() -> None:
 
 
 def test_a_state_can_be_gone_back_to() -> None:
-    namespace = scenario("""
+    namespace = frozen.module("""
         import random
         def again(source):
             state = source.getstate()
@@ -190,8 +173,8 @@ def test_the_systems_generator_has_no_state() -> None:
 
 
 def test_seeding_the_systems_generator_has_no_effect() -> None:
-    namespace = scenario("import random\nr = random.SystemRandom(); r.seed(1); drawn = r.random()")
-    with context.entered(call()):
+    namespace = frozen.module("import random\nr = random.SystemRandom(); r.seed(1); drawn = r.random()")
+    with context.entered(frozen.call(1)):
         assert namespace["drawn"] == value("random.SystemRandom().random()")
 
 
@@ -205,7 +188,7 @@ def test_uuids_have_valid_versions_and_variants() -> None:
 def test_uuid1_carries_the_frozen_moment_and_not_this_machine() -> None:
     made = value("uuid.uuid1()")
     gregorian = datetime.datetime(1582, 10, 15, tzinfo=datetime.UTC)
-    assert gregorian + datetime.timedelta(microseconds=made.time // 10) == CLOCK + datetime.timedelta(seconds=1)
+    assert gregorian + datetime.timedelta(microseconds=made.time // 10) == frozen.CLOCK + datetime.timedelta(seconds=1)
     assert made.node == value("uuid.getnode()") == 0x020000000001
     chosen = value("uuid.uuid1(node=5, clock_seq=77)")
     assert (chosen.node, chosen.clock_seq) == (5, 77)
@@ -237,7 +220,7 @@ def test_numbers_stay_below_their_bound() -> None:
 
 def test_the_servers_own_randomness_is_untouched() -> None:
     state = random.getstate()
-    scenario("import random, uuid, os; random.seed(1); random.random(); uuid.uuid4(); os.urandom(4)")
+    frozen.module("import random, uuid, os; random.seed(1); random.random(); uuid.uuid4(); os.urandom(4)")
     assert random.getstate() == state
     assert uuid.uuid4() != uuid.uuid4()
     assert os.urandom(16) != os.urandom(16)
@@ -245,4 +228,4 @@ def test_the_servers_own_randomness_is_untouched() -> None:
 
 def test_outside_a_call_a_draw_is_an_error() -> None:
     with pytest.raises(context.OutsideEpisode):
-        contextvars.Context().run(scenario, "import uuid; uuid.uuid4()")
+        contextvars.Context().run(frozen.module, "import uuid; uuid.uuid4()")
