@@ -255,7 +255,8 @@ def test_a_task_that_outlives_its_call_and_holds_the_event_loop_is_killed(stuck:
     with contextlib.suppress(client.Unreachable):  # the task may begin before the answer is sent
         stuck.call(guilty, "leave_a_task")
     instance.wait(20)
-    assert "the event loop, which code that outlived its call may hold, is past its hard deadline" in stuck.log()
+    said = "the event loop, which code that outlived its call may hold, is past its hard deadline"
+    assert instances.wait_for(lambda: said in stuck.log())
     assert _seen(stuck, other.id).interrupted is None
     assert stuck.call(other, "list_items").data() == ["first", "kept"]
 
