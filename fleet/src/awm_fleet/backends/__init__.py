@@ -1,0 +1,1 @@
+"""Where scenarios run: one protocol, a fake, and a folder per backend."""
