@@ -6,6 +6,9 @@ import signal
 import sys
 import time
 
+SUPPORTED: bool = sys.platform == "linux"
+"""Whether anything here is more than a wish."""
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
@@ -14,7 +17,7 @@ _POLL_S = 0.0005
 
 def die_with(parent: int) -> None:
     """Asks the kernel to kill this process when its parent dies, so that none is left behind."""
-    if sys.platform == "linux":
+    if SUPPORTED:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the line above
             os._exit(1)
@@ -34,13 +37,13 @@ def die_with_adopter(adopter: int, *, leaving: int) -> None:
 
 def adopt(wanted: bool = True) -> None:
     """Makes this process the parent of what its descendants leave behind, or lets it be that no longer."""
-    if sys.platform == "linux":
+    if SUPPORTED:
         _prctl(_PR_SET_CHILD_SUBREAPER, int(wanted))
 
 
 def name(text: str) -> None:
     """What `ps -o comm` and `top` show of this process; 15 bytes are kept."""
-    if sys.platform == "linux":
+    if SUPPORTED:
         _prctl(_PR_SET_NAME, ctypes.c_char_p(text.encode()))
 
 

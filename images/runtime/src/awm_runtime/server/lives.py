@@ -38,6 +38,10 @@ class StartFailed(errors.PermanentError):
         self.detail = detail
 
 
+class Crashed(StartFailed):
+    """It ended before it could say why."""
+
+
 class Process(Protocol):
     """A child of this process, however it was started; `subprocess.Popen` is one."""
 
@@ -104,6 +108,8 @@ class Life:
         limits: Its settings.
 
     Attributes:
+        instance, judge: Its processes.
+        report: The pipe; it can be read when the start is reported and when the instance has ended.
         ready: Whether it said that calls are answered.
     """
 
@@ -121,7 +127,7 @@ class Life:
         self.instance = instance
         self.judge = judge
         self.ready = False
-        self._report = report
+        self.report = report
         self._reader = _ReportReader(report)
         self._in_flight = in_flight
         self._left = left
@@ -140,7 +146,7 @@ class Life:
             self.ready = True
         if status is not None:
             if not self.ready:
-                raise StartFailed(f"the instance ended before it was ready ({_how(status)})")
+                raise Crashed(f"the instance ended before it was ready ({_how(status)})")
             return False
         if self.judge is not None and self.judge.poll() is not None:
             logger.warning("the judge ended; the instance is restarted with a new one")
@@ -155,7 +161,7 @@ class Life:
 
     def close(self) -> None:
         """Lets go of the pipe."""
-        os.close(self._report)
+        os.close(self.report)
 
     @property
     def patience_s(self) -> float:
