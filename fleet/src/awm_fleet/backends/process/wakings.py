@@ -50,7 +50,7 @@ class Waking:
             self._journal = journals.Journal(home / LOG)
             held.callback(self._journal.close)
             self._config = configuration.InstanceConfig(
-                bundle=str(spec.bundle),
+                bundle=str(spec.bundle.resolve()) if spec.bundle is not None else "",
                 state=str(state),
                 agent_url=sockets.url(_HOST, self._agent),
                 token_hash=hashlib.sha256(self._token.encode()).hexdigest(),

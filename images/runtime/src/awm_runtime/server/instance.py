@@ -6,6 +6,7 @@ The keeper starts it as `python -m awm_runtime.server.instance CONFIG DESCRIPTOR
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import logging
 import os
@@ -225,6 +226,7 @@ class Instance:
                 "the code serves other tools than the bundle's tools.json; import or build it again"
             )
         self._code = code
+        _give_back_memory()
         scenario.succeed(scenarios.Loaded(code.toolset, self._runner(asgi.StartedApp(code.app, code.state), watcher)))
         logger.info("%s is ready: %d tools", self._bundle.scenario.name, len(code.toolset.served))
 
@@ -323,6 +325,13 @@ def _confine(config: configuration.InstanceConfig, *, processes: bool) -> None:
 
 def _confine_child(folder: Path) -> None:
     confinement.confine(confinement.Policy(read=confinement.runtime_read_paths(), write=(folder,), processes=False))
+
+
+def _give_back_memory() -> None:
+    """Loading takes several megabytes for a moment: parse trees, schemas. The C library keeps them if it is not asked."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+    if trim is not None:
+        trim(0)
 
 
 def _report(descriptor: int, document: dict[str, object]) -> None:

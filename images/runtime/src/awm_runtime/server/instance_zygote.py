@@ -9,12 +9,13 @@ import random
 from typing import Any
 
 from awm_runtime import families
-from awm_runtime.server import configuration, instance
+from awm_runtime.server import configuration, engines, inline, instance
 from awm_runtime.zygote import serving
 
 _PRELOADED = """
-    _strptime email.mime.text fastapi.dependencies.utils fastapi.openapi.utils httptools sqlalchemy.dialects.sqlite
-    sqlalchemy.orm sqlalchemy.ext.declarative uvicorn.loops.auto uvicorn.protocols.http.httptools_impl zoneinfo
+    _strptime concurrent.futures.thread email.mime.text fastapi.openapi.utils fastapi.telemetry._runtime httptools
+    pydantic._internal._dataclasses pydantic.v1 sqlalchemy.dialects.sqlite sqlalchemy.ext.declarative sqlalchemy.orm
+    uvicorn.protocols.http.httptools_impl zoneinfo
 """.split()  # noqa: SIM905 - what serving and common scenario code import late, once for all of them
 
 
@@ -40,4 +41,6 @@ def _live(request: dict[str, Any], descriptors: list[int]) -> int:
 if __name__ == "__main__":
     for each in _PRELOADED:
         importlib.import_module(each)
+    engines.install()  # looks at every module, which would copy the pages of all of them into each fork
+    inline.install()
     serving.serve(_live)
