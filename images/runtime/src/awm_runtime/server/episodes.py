@@ -183,9 +183,7 @@ class EpisodeStore:
             if memory_lost and episode.meta.state == "open" and episode.tally.calls:
                 self.interrupt(episode, episode.tally.calls)
 
-    def open(
-        self, spec: contract.EpisodeSpec, *, ttl_s: float, retain_s: float, id: str | None = None
-    ) -> Episode:
+    def open(self, spec: contract.EpisodeSpec, *, ttl_s: float, retain_s: float, id: str | None = None) -> Episode:
         """Opens one episode (`spec.count` is the caller's to repeat), under an id that none has, or under a new one.
 
         Raises:
