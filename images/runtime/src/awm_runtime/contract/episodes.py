@@ -26,6 +26,11 @@ class EpisodeItem(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", populate_by_name=True)
 
+    scenario: str | None = pydantic.Field(
+        None,
+        max_length=200,
+        description="Which scenario, in any spelling; may be left out at an instance, which serves one, and of a fork.",
+    )
     generation: int | None = pydantic.Field(None, description="Only of this generation; by default whichever serves.")
     bundle: str | None = pydantic.Field(None, description="Only of the bundle with this digest.")
     task: str | None = None
@@ -59,10 +64,6 @@ class EpisodeSpec(EpisodeItem):
 
 class FleetEpisodeSpec(EpisodeItem):
     """An item as a router takes it."""
-
-    scenario: str | None = pydantic.Field(
-        None, max_length=200, description="Which world; of a fork it is the source's, and may be left out."
-    )
 
     @pydantic.model_validator(mode="after")
     def _says_what_to_open(self) -> Self:
