@@ -40,7 +40,7 @@ class TokenChecker:
         self._stamp = stamp(keys)
         self._keys = read_keys(keys)
         self._looked_at = time.monotonic()
-        # Signatures are checked once per token. The cache finds a token by its keyed hash, not by comparing its letters.
+        # A signature is checked once. The cache finds a token by its keyed hash, not by comparing its letters.
         self._signed = functools.lru_cache(_KEPT)(self._check_signature)
 
     def claims(self, token: str) -> tokens.Claims:
