@@ -328,7 +328,7 @@ def _confine_child(folder: Path) -> None:
 
 
 def _give_back_memory() -> None:
-    """Loading takes several megabytes for a moment: parse trees, schemas. The C library keeps them if it is not asked."""
+    """Loading takes megabytes for a moment: parse trees, schemas. The C library keeps them if it is not asked."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
     if trim is not None:
         trim(0)
