@@ -7,11 +7,20 @@ client that sends slowly holds up nobody; an answer is handed on part by part.
 import asyncio
 import functools
 import logging
-
 from dataclasses import dataclass
 
-
-from awm_registry.router import asking, authority, controls, defaults, metrics, refusals, requests, served, settings, wire
+from awm_registry.router import (
+    asking,
+    authority,
+    controls,
+    defaults,
+    metrics,
+    refusals,
+    requests,
+    served,
+    settings,
+    wire,
+)
 from awm_runtime.contract import problems
 from awm_runtime.server import exchanges, hosts
 from awm_runtime.server import mcp_replies as replies
@@ -243,5 +252,3 @@ async def _gone(receive: exchanges.Receive) -> None:
     """Waits until the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
-
-

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pydantic
 
@@ -30,9 +30,7 @@ class Controls:
         self._active = active
         self._ids = known
 
-    def request(
-        self, method: str, path: str, *, lines: bytes = b"", body: bytes = b""
-    ) -> asking.Request:
+    def request(self, method: str, path: str, *, lines: bytes = b"", body: bytes = b"") -> asking.Request:
         """A request to whichever instance it is."""
         return functools.partial(requests.control, method=method, path=path, lines=lines, body=body)
 
@@ -46,7 +44,15 @@ class Controls:
         return functools.partial(self._active.holder, where)
 
     async def episode(
-        self, method: str, id: str, action: str, kind: type[_Model], *, lines: bytes, body: bytes = b"", repeatable: bool
+        self,
+        method: str,
+        id: str,
+        *,
+        action: str,
+        kind: type[_Model],
+        lines: bytes,
+        body: bytes = b"",
+        repeatable: bool,
     ) -> _Model:
         """Does something with an episode at its instance.
 
@@ -97,7 +103,7 @@ class Controls:
         async def here() -> directory.Instance:
             return instance
 
-        async with self.asking.asked(here, self.request("GET", "/v1/episodes", lines=lines), repeatable=False) as answer:
+        async with self.asking.asked(here, self.request("GET", "/v1/episodes", lines=lines), repeatable=True) as answer:
             return parsed(_Listed, await self.checked(answer)).episodes
 
     async def checked(self, answer: wire.Answer) -> bytes:
@@ -147,5 +153,3 @@ def forgotten() -> problems.ProblemError:
         problems.Code.EPISODE_LOST,
         "its instance does not have the episode any more: its disk was lost, or its retention is over; open another",
     )
-
-
