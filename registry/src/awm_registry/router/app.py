@@ -18,6 +18,7 @@ from awm_registry.router import (
     authority,
     controls,
     defaults,
+    discovery_routes,
     episode_routes,
     fleet_routes,
     gate,
@@ -129,6 +130,7 @@ def create(
         raise errors.PermanentError(
             f"{options.host} is reachable from other machines: give the router keys for tokens, or bind it to 127.0.0.1"
         )
+    asks_for_tokens = tokens is not None
     tokens = tokens or authority.OpenAuthority()
     limits = options.limits
     meter = metrics.Metrics()
@@ -138,7 +140,7 @@ def create(
     active = activation.Activation(known, limits)
     made = ids.EpisodeIds(options.id_key)
     ask = asking.Asking(connections, limits)
-    control = controls.Controls(ask, active, made)
+    control = controls.Controls(ask, active, known=made, tokens=tokens)
     default = defaults.DefaultEpisodes(control, active, made)
     act = actions.Actions(
         opening.Opening(control, active, known, catalogues=catalogues, made=made),
@@ -150,7 +152,11 @@ def create(
         tokens=tokens,
         meter=meter,
     )
-    table = [*episode_routes.table(act, control, limits), *fleet_routes.table(act, known, meter)]
+    table = [
+        *episode_routes.table(act, control, limits),
+        *fleet_routes.table(act, known, meter),
+        *discovery_routes.table(catalogues, known, asks_for_tokens=asks_for_tokens),
+    ]
     meter.watch("awm_router_waiting", "Requests that wait for an instance to start.", lambda: active.waiting)
     meter.watch("awm_router_queued", "Requests that wait for a busy instance.", lambda: connections.waiting)
     meter.watch("awm_router_in_flight", "Requests that are with instances.", lambda: connections.busy)

@@ -3,11 +3,13 @@
 The apps are made from the table of these, and so is the test that tries every route with every kind of token.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import fastapi
+import pydantic
+from fastapi import datastructures
 
 from awm_registry.router import authority, requests
 
@@ -30,15 +32,17 @@ class Route:
         endpoint: What answers, as FastAPI takes it.
         plane: Where it is served.
         status: The status of success.
+        model: What is answered, where the endpoint does not say so by its type.
         answers: What is answered instead of JSON, by media type.
     """
 
     method: Literal["GET", "POST", "DELETE"]
     path: str
     scope: authority.Scope
-    endpoint: Callable[..., Awaitable[Any]]
+    endpoint: Callable[..., Any]
     plane: Plane = "control"
     status: int = 200
+    model: type[pydantic.BaseModel] | None = None
     answers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def add_to(self, app: fastapi.FastAPI, admitting: type[fastapi.routing.APIRoute]) -> None:
@@ -51,6 +55,7 @@ class Route:
             self.endpoint,
             methods=[self.method],
             status_code=self.status,
+            response_model=self.model or datastructures.Default(None),
             responses=described,
             response_class=fastapi.Response if self.answers else fastapi.responses.JSONResponse,
             openapi_extra={"x-awm-scope": self.scope},
@@ -85,7 +90,8 @@ def _caller(request: fastapi.Request) -> authority.Caller:
     return caller
 
 
-def _url(request: fastapi.Request) -> str:
+def url_of(request: fastapi.Request) -> str:
+    """Where agents reach this router: as it was told, or as this request came."""
     url: str = request.state.url or f"{request.url.scheme}://{request.url.netloc}"
     return url
 
@@ -96,8 +102,7 @@ def _lines(request: fastapi.Request) -> bytes:
 
 Caller = Annotated[authority.Caller, fastapi.Depends(_caller)]
 """Who asks."""
-Url = Annotated[str, fastapi.Depends(_url)]
-"""Where agents reach this router: as it was told, or as this request came."""
+Url = Annotated[str, fastapi.Depends(url_of)]
 Lines = Annotated[bytes, fastapi.Depends(_lines)]
 """The request's trace context, for the instance."""
 EpisodeId = Annotated[str, fastapi.Path(description="An episode's id.")]
