@@ -252,5 +252,3 @@ async def _gone(receive: exchanges.Receive) -> None:
     """Waits until the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
