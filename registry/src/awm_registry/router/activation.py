@@ -116,11 +116,7 @@ class Activation:
         if task is None:
             task = asyncio.create_task(self._roster.wake(scenario), name=f"wake {scenario}")
             self._wakes[scenario] = task
-<<<<<<< HEAD
-            task.add_done_callback(lambda done: (self._wakes.pop(scenario, None) and done.cancelled()) or done.exception())
-=======
             task.add_done_callback(functools.partial(self._woken, scenario))
->>>>>>> router
         await asyncio.shield(task)
 
     def _woken(self, scenario: str, task: "asyncio.Task[None]") -> None:
