@@ -18,6 +18,8 @@ class Feed:
         self._instances: dict[directory.InstanceId, directory.Instance] = {}
         self._watching: weakref.WeakSet[_Queue] = weakref.WeakSet()
         self._closed = False
+        self.version = 0
+        """How many changes there were; who was told of this many knows all."""
 
     def all(self) -> list[directory.Instance]:
         """Every instance."""
@@ -66,6 +68,7 @@ class Feed:
             queue.put_nowait(None)
 
     def _tell(self, change: directory.Change) -> None:
+        self.version += 1
         for queue in list(self._watching):
             if queue.qsize() >= _MOST_BEHIND:
                 self._watching.discard(queue)

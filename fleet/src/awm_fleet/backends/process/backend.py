@@ -45,6 +45,11 @@ class ProcessBackend:
         await self._environment(key).forget()
         del self._environments[key]
 
+    @property
+    def version(self) -> int:
+        """How many changes of instances there were."""
+        return self._feed.version
+
     async def instances(self) -> Sequence[directory.Instance]:
         return self._feed.all()
 

@@ -4,6 +4,8 @@
 fleet.json                                  what wrote the folder
 lock                                        held by the supervisor
 supervisor.sock                             the supervisor's API, for this user only
+fleet.log                                   what a detached fleet says
+episode-ids.key                             what the routers seal episode ids with
 catalogue/                                  what is served
 environments/<scenario>.g<generation>/      instance.log, and a folder per bundle with its seed and its episodes
 ```
@@ -20,6 +22,9 @@ from awm_runtime.server import keeper
 FORMAT = "awm-fleet-state/1"
 MARKER = "fleet.json"
 SOCKET = "supervisor.sock"
+CATALOGUE = "catalogue"
+LOG = "fleet.log"
+"""Of a fleet that was started with `--detach`."""
 _LONGEST_SOCKET_PATH = 107
 _LOCK = "lock"
 
@@ -39,11 +44,6 @@ class StateFolder:
     def environments(self) -> Path:
         """A folder per environment."""
         return self.folder / "environments"
-
-    @property
-    def catalogue(self) -> Path:
-        """What is served."""
-        return self.folder / "catalogue"
 
     def release(self) -> None:
         """Lets another process have it."""
@@ -111,7 +111,7 @@ def _check(folder: Path) -> None:
         said = json.loads(marker.read_bytes())
         found = said.get("format") if isinstance(said, dict) else None
     except FileNotFoundError:
-        if any(path.name != _LOCK for path in folder.iterdir()):
+        if any(path.name not in (_LOCK, LOG) for path in folder.iterdir()):
             raise errors.PermanentError(
                 f"{folder} holds other things than a fleet's state: name a new folder with --state"
             ) from None

@@ -74,7 +74,6 @@ def serve(config: configuration.InstanceConfig, descriptors: configuration.Descr
     for each in (sys.argv, sys.orig_argv):
         del each[1:]  # scenario code need not know where its bundle is
     logs.to_standard_error(watched=config.watched)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
         limits = settings.Settings.from_environment(os.environ)
         bundle = reading.read(Path(config.bundle))
