@@ -122,16 +122,24 @@ def running(
             fleet = LocalFleet(process, state, log)
             yield fleet
         finally:
-            family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(40)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
+            family = _end(process)
         fleet.close()
         gone_with_it(family)
-        assert not (state / states.SOCKET).exists()
+        assert not family or not (state / states.SOCKET).exists()
+
+
+def _end(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    """Ends a fleet by Ctrl-C; the processes that it had. None where a test has killed it already."""
+    if process.poll() is not None:
+        return []
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(40)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return family
 
 
 def gone_with_it(family: Sequence[psutil.Process]) -> None:

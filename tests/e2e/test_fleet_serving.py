@@ -2,7 +2,6 @@
 
 import shutil
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,9 +91,7 @@ async def _sdk_2(url: str) -> list[str]:
 
 
 @pytest.mark.anyio
-async def test_the_official_client_works_through_both_urls(
-    fleet: local_fleets.LocalFleet, python_with_sdk_1_30: Path
-) -> None:
+async def test_the_official_client_works_through_both_urls(fleet: local_fleets.LocalFleet) -> None:
     for url in (f"{fleet.url}/s/plain/mcp", fleet.open("plain")["mcp_url"]):
         assert await _sdk_2(url) == ["greet"]
 
@@ -133,13 +130,15 @@ def test_earlier_episodes_are_found_again_asleep_with_the_same_state(tmp_path: P
 
 
 def test_nobody_uses_it_so_it_sleeps_unless_an_episode_is_open(shelf: Path, tmp_path: Path) -> None:
-    with local_fleets.running([shelf / "plain"], tmp_path / "state", "--idle", "1") as fleet:
+    bundles.make(tmp_path / "bundles" / "other", PLAIN)
+    with local_fleets.running([shelf / "plain", tmp_path / "bundles"], tmp_path / "state", "--idle", "1") as fleet:
         assert fleet.call(f"{fleet.url}/s/plain/mcp", "greet").data() == "hello"
         process = fleet.instance("plain")
         instances.wait_for(lambda: fleet.scenario("plain")["state"] == "asleep")
         assert not process.is_running()
         episode = fleet.open("plain")
-        time.sleep(4)  # longer than it takes to fall asleep
+        assert fleet.call(f"{fleet.url}/s/other/mcp", "greet").data() == "hello"  # later, and yet it sleeps first
+        instances.wait_for(lambda: fleet.scenario("other")["state"] == "asleep")
         assert fleet.scenario("plain")["state"] == "ready"
         assert fleet.http.delete(f"/v1/episodes/{episode['id']}").status_code == 204
         instances.wait_for(lambda: fleet.scenario("plain")["state"] == "asleep")
@@ -220,8 +219,3 @@ def test_without_descriptors_it_is_refused_clearly_and_the_others_serve(shelf: P
         assert rejected["error"]["code"] == "at_capacity"
         assert "no file descriptors left" in rejected["error"]["detail"]
         assert fleet.call(f"{fleet.url}/s/plain/mcp", "greet").data() == "hello"
-
-
-def test_make_up_serves_the_examples_at_8080_by_default() -> None:
-    text = (Path(__file__).resolve().parents[2] / "Makefile").read_text()
-    assert "PORT ?= 8080" in text
