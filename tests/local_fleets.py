@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ class LocalFleet:
         process: `awm up`, which is the supervisor.
         state: Its state folder.
         log: The file of what it says.
+        started_s: How long it took until it answered, in seconds.
     """
 
     def __init__(self, process: "subprocess.Popen[str]", state: Path, log: Path) -> None:
@@ -40,6 +42,7 @@ class LocalFleet:
         self._stack = contextlib.ExitStack()
         self._control = self._stack.enter_context(supervisors.Supervisor(state))
         self.url = str(instances.wait_for(self._ready, within_s=60)["url"])
+        self.started_s = time.time() - self.supervisor.create_time()
         self.http = self._stack.enter_context(httpx.Client(base_url=self.url, timeout=60))
 
     def status(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -174,7 +173,7 @@ def test_a_fork_inherits_its_own_descriptors_and_nobody_elses(world: World) -> N
 
 def _channels(process: psutil.Process) -> set[str]:
     """The sockets and pipes that a process has open, as the kernel numbers them."""
-    links = {os.readlink(each) for each in Path(f"/proc/{process.pid}/fd").iterdir()}
+    links = {str(each.readlink()) for each in Path(f"/proc/{process.pid}/fd").iterdir()}
     return {each for each in links if each.startswith(("socket:", "pipe:"))}
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+import uvloop
 
 from awm_runtime import confinement, errors, families
 from awm_runtime.bundle import database, model, reading
