@@ -70,8 +70,6 @@ def main(arguments: list[str]) -> int:
 
 def serve(config: configuration.InstanceConfig, descriptors: configuration.Descriptors) -> int:
     """Serves in this process until SIGTERM; returns the exit status."""
-    import uvloop
-
     for each in (sys.argv, sys.orig_argv):
         del each[1:]  # scenario code need not know where its bundle is
     logs.to_standard_error(watched=config.watched)
