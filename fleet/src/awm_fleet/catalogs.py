@@ -23,7 +23,7 @@ def bundle_folders(given: Iterable[Path]) -> list[Path]:
     Raises:
         BundleError: A folder is neither.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}
     for folder in given:
         if (folder / "scenario.json").exists():
             inside = [folder]
@@ -31,8 +31,8 @@ def bundle_folders(given: Iterable[Path]) -> list[Path]:
             inside = sorted(each.parent for each in folder.glob("*/scenario.json")) if folder.is_dir() else []
         if not inside:
             raise errors.BundleError(f"{folder}: no bundle here; a bundle is a folder with scenario.json in it")
-        found |= dict.fromkeys(each.resolve() for each in inside)
-    return list(found)
+        found |= {each.resolve(): each for each in inside}
+    return list(found.values())
 
 
 def build(folders: Iterable[Path], out: Path) -> Iterator[model.Entry | Refused]:
@@ -57,6 +57,6 @@ def build(folders: Iterable[Path], out: Path) -> Iterator[model.Entry | Refused]
 
 def _described(folder: Path, out: Path) -> model.Entry:
     bundle = reading.read(folder)
-    row = writing.entry(bundle, folder=folder)
+    row = writing.entry(bundle, folder=folder.resolve())
     writing.describe(bundle, row, out)
     return row
