@@ -1,11 +1,15 @@
 """Which instance a new episode goes to. Pure functions over what the directory says."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from awm_registry import directory
 
 _ALIVE: tuple[directory.State, ...] = ("ready", "starting", "draining")
+
+
+_REMEMBERED = 4096
 
 
 def reachable(instances: Iterable[directory.Instance]) -> list[directory.Instance]:
@@ -44,8 +48,22 @@ def by_key(instances: Sequence[directory.Instance], key: bytes) -> directory.Ins
     return max(instances, key=lambda each: hashlib.sha256(key + each.id.encode()).digest())
 
 
-def least_loaded(
-    instances: Sequence[directory.Instance], load: Callable[[directory.Instance], tuple[int, ...]]
-) -> directory.Instance:
-    """The instance with the least to do; of equals the one with the smallest id."""
-    return min(instances, key=lambda each: (*load(each), each.id))
+class Given:
+    """How many episodes a router gave to each instance lately: older ones count for less and less."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[directory.InstanceId] = Counter()
+
+    def note(self, id: directory.InstanceId) -> None:
+        """Counts one more."""
+        self._counts[id] += 1
+        if self._counts.total() > _REMEMBERED:
+            self._counts = Counter({each: count // 2 for each, count in self._counts.items() if count > 1})
+
+    def __getitem__(self, id: directory.InstanceId) -> int:
+        return self._counts[id]
+
+
+def least_loaded(instances: Sequence[directory.Instance], given: Given) -> directory.Instance:
+    """The instance that got the fewest episodes; of equals the one with the smallest id."""
+    return min(instances, key=lambda each: (given[each.id], each.id))

@@ -45,12 +45,12 @@ def agent(instance: directory.Instance, method: str, episode: str, *, lines: byt
 
 
 def control(
-    instance: directory.Instance, method: str, path: str, *, lines: bytes = b"", body: bytes = b""
+    instance: directory.Instance, method: str, path: str, *, token: str | None, lines: bytes, body: bytes
 ) -> tuple[str, bytes]:
     """A request to an instance's control plane."""
     url = instance.control_url or ""
-    if instance.control_token:
-        lines += b"authorization: Bearer %b\r\n" % instance.control_token.encode()
+    if token is not None:
+        lines += b"authorization: Bearer %b\r\n" % token.encode()
     if body:
         lines += b"content-type: application/json\r\n"
     return url, _request(url, method, path, lines=lines, body=body)

@@ -157,7 +157,7 @@ class Connection(asyncio.Protocol):
             self._hand_on()
         return False
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._fail("it closed the connection")
 
     # What httptools calls.

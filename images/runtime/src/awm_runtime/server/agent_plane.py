@@ -60,7 +60,7 @@ class AgentPlane:
     ) -> replies.Reply:
         body = await exchanges.body(headers, receive, self._limit)
         if body is None:
-            return _refused(413, problems.Code.TOO_LARGE, f"A request is at most {self._limit} bytes long.")
+            return replies.refused(413, problems.Code.TOO_LARGE, f"A request is at most {self._limit} bytes long.")
         return await self._endpoint.answer(episode, headers, body)
 
 
@@ -82,12 +82,10 @@ def _episode(path: str) -> str | None:
 def _unfit(headers: exchanges.Headers) -> replies.Reply | None:
     """The refusal of a body that is not JSON, or of a client that takes no JSON. An absent Accept takes anything."""
     if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != _JSON:
-        return _refused(415, problems.Code.BAD_REQUEST, "The Content-Type is application/json.")
+        return replies.refused(415, problems.Code.BAD_REQUEST, "The Content-Type is application/json.")
     accepted = headers.get(b"accept")
     if accepted is not None and not any(kind in accepted.lower() for kind in _ACCEPTABLE):
-        return _refused(406, problems.Code.BAD_REQUEST, "The reply is application/json, which Accept leaves out.")
+        return replies.refused(
+            406, problems.Code.BAD_REQUEST, "The reply is application/json, which Accept leaves out."
+        )
     return None
-
-
-def _refused(status: int, code: problems.Code, message: str) -> replies.Reply:
-    return replies.error(None, replies.Refusal(replies.INVALID_REQUEST, message, status=status, data={"code": code}))
