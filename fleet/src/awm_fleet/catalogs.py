@@ -38,7 +38,8 @@ def bundle_folders(given: Iterable[Path]) -> list[Path]:
 def build(folders: Iterable[Path], out: Path) -> Iterator[model.Entry | Refused]:
     """Describes each bundle in the folder `out`, and writes the index when all are done.
 
-    One bundle at a time is in memory. One that cannot be read is refused; the others are served.
+    One bundle at a time is in memory. One that cannot be read is refused and the others are served; where there are no
+    others, an earlier index stays.
     """
     rows: dict[tuple[str, int], model.Entry] = {}
     for folder in folders:
@@ -52,7 +53,8 @@ def build(folders: Iterable[Path], out: Path) -> Iterator[model.Entry | Refused]
         else:
             rows[row.name, row.generation] = row
             yield row
-    writing.write_index(rows.values(), out)
+    if rows:
+        writing.write_index(rows.values(), out)
 
 
 def _described(folder: Path, out: Path) -> model.Entry:

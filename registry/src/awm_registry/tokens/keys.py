@@ -118,7 +118,7 @@ def rotate(folder: Path, *, now: float, force: bool = False) -> Rotation:
             f"the key {before[-1].kid} signs in {waits:.0f} s only: rotate then, or give --force and lose the tokens "
             f"that {before[0].kid} signed"
         )
-    fresh = _make(folder, now)
+    fresh = _make(folder, max([int(now), *(key.made_at + 1 for key in before)]))
     kept = [*before[-(_LIVE - 1) :], fresh]
     dropped = tuple(key.kid for key in before if key not in kept)
     _publish(folder, kept)
@@ -127,8 +127,7 @@ def rotate(folder: Path, *, now: float, force: bool = False) -> Rotation:
     return Rotation(fresh.kid, fresh.made_at + SETTLE_S if before else now, dropped)
 
 
-def _make(folder: Path, now: float) -> Key:
-    made_at = int(now)
+def _make(folder: Path, made_at: int) -> Key:
     key = Key(f"{made_at}-{secrets.token_hex(4)}", made_at, ed25519.Ed25519PrivateKey.generate())
     text = key.private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
