@@ -53,7 +53,7 @@ def test_a_scenarios_tools_are_listed_without_waking_it(awm: commands.Awm, fleet
     shown = awm.done("tools", "Library").out
     assert f"tools at {fleet.url}/s/library/mcp" in shown
     assert "get_title title_id" in " ".join(shown.split())
-    assert "search_titles [q], [author]" in " ".join(shown.split())
+    assert "add_to_reading_list list_id, title_id, [note]" in " ".join(shown.split())
 
 
 def test_a_task_is_done_by_hand_and_judged(awm: commands.Awm, episode: dict[str, Any]) -> None:

@@ -109,9 +109,10 @@ def _show(reply: client.Reply) -> None:
 
 
 def _signature(tool: dict[str, Any]) -> str:
+    """The arguments' names, the required ones first and the others in brackets."""
     schema = tool.get("inputSchema", {})
-    required = schema.get("required", ())
-    return ", ".join(name if name in required else f"[{name}]" for name in schema.get("properties", {}))
+    required = schema.get("required", [])
+    return ", ".join([*required, *(f"[{name}]" for name in schema.get("properties", {}) if name not in required)])
 
 
 def _first_line(tool: dict[str, Any]) -> str:
