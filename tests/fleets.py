@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import uvicorn
 import uvloop
 
 from awm_registry import directory
@@ -208,6 +209,24 @@ def router(
             yield served
         finally:
             served.http.close()
+
+
+@contextlib.contextmanager
+def plane(asgi: Callable[..., Awaitable[None]]) -> Iterator[str]:
+    """Serves one ASGI app by itself for the length of a `with` block; gives its URL."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(
+        uvicorn.Config(asgi, lifespan="off", interface="asgi3", log_config=None, loop="none", ws="none")
+    )
+
+    async def serve(stop: asyncio.Event) -> None:
+        serving = asyncio.create_task(server._serve(sockets=[listening]))
+        await stop.wait()
+        server.should_exit = True
+        await serving
+
+    with in_a_thread(serve):
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
 @contextlib.contextmanager
