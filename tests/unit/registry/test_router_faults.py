@@ -127,13 +127,8 @@ def test_an_episode_that_its_instance_does_not_know_is_lost_and_nobody_is_blamed
     with served(catalogues, forgetful) as (router, _):
         called = router.http.post(MCP, json=CALL)
         assert called.json()["error"]["data"] == {"code": "episode_lost", "class": "infrastructure"}
-        for method, action in (
-            ("GET", ""),
-            ("POST", "/reset"),
-            ("POST", "/verify"),
-            ("GET", "/trace"),
-            ("GET", "/diff"),
-        ):
+        for action in ("GET", "POST /reset", "POST /verify", "GET /trace", "GET /diff"):
+            method, _, path = action.partition(" ")
             answer = router.http.request(method, f"/v1/episodes/{EPISODE}{path}")
             assert answer.status_code == 410
             assert (answer.json()["code"], answer.json()["class"]) == ("episode_lost", "infrastructure")
