@@ -162,11 +162,13 @@ class Served:
 
     Attributes:
         url: Where.
+        catalogue: What it serves from.
         http: A client of it.
     """
 
-    def __init__(self, router: app.Router, url: str) -> None:
+    def __init__(self, router: app.Router, url: str, catalogue: snapshots.Snapshot) -> None:
         self.router = router
+        self.catalogue = catalogue
         self.url = url
         self.http = httpx.Client(base_url=url, timeout=60)
 
@@ -204,7 +206,7 @@ def router(
     listening = socket.create_server(("127.0.0.1", 0), backlog=4096)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     with in_a_thread(lambda stop: serving.serve_until(stop, made, serving.Sockets(single=listening), limits=limits)):
-        served = Served(made, url)
+        served = Served(made, url, catalogues.current)
         try:
             yield served
         finally:
