@@ -16,14 +16,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from awm_runtime.contract import episodes as contract
 from awm_runtime.contract import problems, verdicts
+from awm_runtime.server import activity, exchanges, hosts, metrics, outcomes, problem_responses, storage
 from awm_runtime.server import control as controls
-from awm_runtime.server import exchanges, hosts, metrics, outcomes, problem_responses, storage
 
 logger = logging.getLogger(__name__)
 
 SQLITE = "application/vnd.sqlite3"
 _CHUNK = 256 * 1024
-_OPEN_PATHS = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 
 
 def create(control: controls.Control, *, token_hash: str | None, guard: hosts.HostGuard, request_bytes: int) -> ASGIApp:
@@ -126,7 +125,7 @@ class _Gate:
             return
         headers = dict(scope["headers"])
         try:
-            if scope["path"] not in _OPEN_PATHS:  # kubelet and Prometheus come by address, without a token
+            if scope["path"] not in activity.PROBES:  # kubelet and Prometheus come by address, without a token
                 self._guard.check(headers)
                 self._authenticate(headers)
             body = await exchanges.body(headers, receive, self._request_bytes)
