@@ -1,6 +1,7 @@
 """`awm tools`, `awm call` and `awm episode` before a router with real instances behind it."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from awm_fleet import examples
 from awm_fleet.cli import main
 from awm_registry.tokens import authorities, issuing, keys
 
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 FILM = "Fourteen Days of Rain"
 
 
@@ -191,3 +193,14 @@ def test_one_instance_is_a_fleet_of_one(awm: commands.Awm, tmp_path: Path, monke
         [opened] = awm.done("episode", "open", "library", "--task", "next-due", "--json").document()["episodes"]
         assert "Bread" in awm.done("call", "library", "list_my_loans", "--episode", opened["id"]).out
         assert awm.done("episode", "verify", opened["id"], "--answer", "x", "--json").document()["outcome"] == "failed"
+
+
+def test_the_trainers_page_runs(fleet: fleets.Served, capsys: pytest.CaptureFixture[str]) -> None:
+    step, single = re.findall(r"```python\n(.*?)```", (DOCS / "client.md").read_text(encoding="utf-8"), re.DOTALL)
+    small = step.replace("TASKS, ROLLOUTS = 64, 16", "TASKS, ROLLOUTS = 3, 2")
+    assert small != step
+    exec(compile(small.replace("http://127.0.0.1:8080", fleet.url), "client.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" ")[2] for line in lines] == ["[0.0, 0.0]"] * 3
+    exec(compile(single.replace("http://127.0.0.1:8080", fleet.url), "client.md", "exec"), {})
+    assert capsys.readouterr().out.endswith("completed\n")
