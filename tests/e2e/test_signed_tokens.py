@@ -14,7 +14,9 @@ import pytest
 from awm_fleet import examples
 from awm_registry import client
 from awm_registry.tokens import authorities, issuing, keys
+from awm_runtime import errors
 from awm_runtime.contract import problems
+from awm_runtime.server import launching
 
 
 @dataclass
@@ -117,3 +119,14 @@ def test_keys_are_rotated_while_everything_runs(fleet: Guarded) -> None:
             instances.wait_for(lambda url=url: answers(url, fresh))
             assert answers(url, str(episode.token))
         assert episode.call("get_me").is_error is False
+
+
+def test_an_instance_is_not_given_a_folder_with_private_keys(tmp_path: Path) -> None:
+    keys.rotate(tmp_path / "keys", now=time.time())
+    public = tmp_path / "keys" / "jwks.json"
+    public.write_bytes((tmp_path / "keys" / keys.PUBLIC).read_bytes())
+    with (
+        pytest.raises(errors.PermanentError, match="private keys are beside the public ones"),
+        launching.launched(examples.path("library"), tmp_path / "state", settings={"AWM_TOKEN_KEYS": str(public)}),
+    ):
+        pass

@@ -251,8 +251,8 @@ def test_a_rotation_is_seen_without_a_restart_and_old_tokens_stay_good_until_the
     third = keys.rotate(folder, now=clock())
     assert third.dropped == (first.kid,)
     assert [code_of(lambda token=token: authority_.caller(token)) for token in (old, new)] == ["unauthenticated", None]
-    assert sorted(path.name for path in folder.iterdir()) == sorted(
-        [f"{second.kid}.pem", f"{third.kid}.pem", keys.PUBLIC]
+    assert sorted(path.name for path in folder.rglob("*.*")) == sorted(
+        [f"{second.kid}.pem", f"{third.kid}.pem", "jwks.json"]
     )
 
 

@@ -91,6 +91,11 @@ class Keeper:
                 f"{options.host} is reachable from other machines: give the control plane a token (AWM_CONTROL_TOKEN) "
                 "or the public keys of signed ones (AWM_TOKEN_KEYS)"
             )
+        if options.keys is not None and any(options.keys.parent.glob("*.pem")):
+            raise errors.PermanentError(
+                f"{options.keys.parent}: private keys are beside the public ones, and scenario code could read them: "
+                "give an instance a folder with the public file alone"
+            )
         self._limits = settings.Settings.from_environment(environment)
         bundle = reading.read(options.bundle)
         self._state = options.state / digest.digest(bundle).removeprefix("sha256:")[:16]
