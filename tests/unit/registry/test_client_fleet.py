@@ -314,3 +314,37 @@ def test_all_pages_of_a_list_are_fetched() -> None:
 
     with client.SyncFleet(URL, transport=httpx.MockTransport(respond)) as fleet:
         assert [task.id for task in fleet.tasks(split="test")] == ["0", "1", "2"]
+
+
+def test_leases_are_renewed_while_the_rest_of_a_batch_waits_for_room() -> None:
+    server = Server(room=1)
+    full = problem(problems.Code.AT_CAPACITY, retry_after_s=0.05)
+    refusal = httpx.Response(429, json=full, headers={"content-type": problems.MEDIA_TYPE})
+    server.before = iter([None, *[refusal] * 4])  # type: ignore[list-item]
+
+    async def story(fleet: client.Fleet) -> None:
+        await fleet.open_batch([{"scenario": "rover", "count": 2}], ttl_s=0.03)
+
+    play(server, story)
+    assert "ep_1" in server.beats
+
+
+def test_an_episode_that_cannot_be_closed_does_not_keep_the_others_open() -> None:
+    server = Server()
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        if request.method == "DELETE" and request.url.path.endswith("/ep_1"):
+            raise httpx.ConnectError("refused", request=request)
+        if request.method == "DELETE" and request.url.path.endswith("/ep_2"):
+            return httpx.Response(
+                410, json=problem(problems.Code.EPISODE_LOST), headers={"content-type": problems.MEDIA_TYPE}
+            )
+        return server(request)
+
+    async def story(fleet: client.Fleet) -> None:
+        batch = await fleet.open_batch([{"scenario": "rover", "count": 3}])
+        with pytest.raises(client.Unreachable, match="ep_1 cannot be reached"):
+            await batch.close()
+
+    play(respond, story)
+    assert server.closed == {"ep_3"}

@@ -55,6 +55,7 @@ class Opening:
         self._postponed: dict[int, problems.ProblemError] = {}
         self._refused: dict[int, problems.ProblemError] = {}
         self._opened: dict[int, contract.EpisodeView] = {}
+        self._fresh: list[contract.EpisodeView] = []
         self.left = list(range(len(self._items)))
 
     def request(self) -> operations.Operation[contract.OpenResponse]:
@@ -77,6 +78,7 @@ class Opening:
             detail = f"{len(opened)} episodes were to be opened, {len(answer.episodes)} were answered"
             raise problems.ProblemError(problems.Code.INTERNAL, detail)
         self._opened.update(zip(opened, answer.episodes, strict=True))
+        self._fresh = answer.episodes
         self._round += 1
         self._stumbles = 0
         waits = [0.0]
@@ -123,6 +125,11 @@ class Opening:
             raise errors.of_problem(self._postponed.get(self.left[0], late))
         self._refused.update({index: self._postponed.get(index, late) for index in self.left})
         self.left = []
+
+    def fresh(self) -> list[contract.EpisodeView]:
+        """What was opened since this was asked last."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
 
     def opened(self) -> list[contract.EpisodeView]:
         """What was opened, in the order of the items."""

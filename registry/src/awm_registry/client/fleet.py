@@ -1,5 +1,6 @@
 """A fleet in the hands of a trainer: episodes opened by the batch, kept alive, closed at the end."""
 
+import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,6 +15,7 @@ from awm_registry.client.episodes import Episode
 from awm_registry.discovery import views
 from awm_runtime.contract import episodes as contract
 from awm_runtime.contract import problems
+from awm_runtime.errors import AwmError
 
 _Answer = TypeVar("_Answer")
 _Page = TypeVar("_Page", views.ScenarioPage, views.TaskPage)
@@ -21,6 +23,7 @@ _Page = TypeVar("_Page", views.ScenarioPage, views.TaskPage)
 _CONNECTIONS = 256
 _CLOSING_S = 30.0
 _CLOSING_AT_ONCE = 64
+_GONE = (404, 410)
 _PAGE = 500
 
 
@@ -151,23 +154,22 @@ class Fleet:
             Unreachable: Nobody answers. What was opened meanwhile ends with its lease.
             ValidationError: An item makes no sense.
         """
+        held = self._entered()
         opening = batches.Opening(items, ttl_s=ttl_s, retain_s=retain_s)
         deadline = anyio.current_time() + self._patience_s
         try:
             while opening.left:
                 wait_s = await self._ask_for(opening)
-                if not opening.left:
-                    break
-                if anyio.current_time() + wait_s > deadline:
+                for view in opening.fresh():
+                    held.hold(view.id, ttl_s)
+                if opening.left and anyio.current_time() + wait_s > deadline:
                     opening.give_up()
-                    break
-                await anyio.sleep(wait_s)
+                await anyio.sleep(wait_s if opening.left else 0)
         except BaseException:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(_CLOSING_S):
-                await self.close_all(self._episode(view, ttl_s) for view in opening.opened())
+            with anyio.CancelScope(shield=True), anyio.move_on_after(_CLOSING_S), contextlib.suppress(AwmError):
+                await self.close_all(Episode(self, view) for view in opening.opened())
             raise
-        opened = [self._episode(view, ttl_s) for view in opening.opened()]
-        return Batch(self, opened, opening.refusals())
+        return Batch(self, [Episode(self, view) for view in opening.opened()], opening.refusals())
 
     async def get(self, id: str) -> Episode:
         """An episode that somebody opened. Its lease is theirs."""
@@ -186,20 +188,27 @@ class Fleet:
         return self._pages("/v1/tasks", views.TaskPage, "tasks", wanted)
 
     async def close_all(self, episodes: Iterable[Episode]) -> None:
-        """Closes episodes side by side; those that are gone already are fine."""
+        """Closes episodes side by side; those that are gone already are fine.
+
+        Raises:
+            AwmError: One could not be closed; the others were, and it ends with its lease.
+        """
         room = anyio.CapacityLimiter(_CLOSING_AT_ONCE)
+        failures: list[AwmError] = []
 
         async def close(episode: Episode) -> None:
             async with room:
                 try:
                     await episode.close()
-                except problems.ProblemError as exc:
-                    if problems.STATUS[exc.code] not in (404, 410):
-                        raise
+                except AwmError as exc:
+                    if not (isinstance(exc, problems.ProblemError) and exc.problem.status in _GONE):
+                        failures.append(exc)
 
         async with anyio.create_task_group() as group:
             for episode in episodes:
                 group.start_soon(close, episode)
+        if failures:
+            raise failures[0]
 
     async def do(self, operation: operations.Operation[_Answer]) -> _Answer:
         """Sends a request to the control plane."""
@@ -222,11 +231,10 @@ class Fleet:
         if self._leases is not None:
             self._leases.drop(id)
 
-    def _episode(self, view: contract.EpisodeView, ttl_s: float) -> Episode:
+    def _entered(self) -> leases.Leases:
         if self._leases is None:
             raise RuntimeError("enter the fleet first: async with Fleet(...) as fleet")
-        self._leases.hold(view.id, ttl_s)
-        return Episode(self, view)
+        return self._leases
 
     async def _ask_for(self, opening: batches.Opening) -> float:
         """Asks once for what is left; returns how long to wait before the next time."""

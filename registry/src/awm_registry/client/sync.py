@@ -3,9 +3,10 @@
 import contextlib
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
 
 import anyio.from_thread
+import httpx
 
 from awm_registry.client import batches, fleet, messages
 from awm_registry.client.episodes import Episode
@@ -15,6 +16,41 @@ from awm_runtime.contract import verdicts
 
 _Answer = TypeVar("_Answer")
 _Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+class FleetOptions(TypedDict, total=False):
+    """The arguments of `Fleet` beside the URL."""
+
+    token: str | None
+    timeout_s: float
+    patience_s: float
+    heartbeats: bool
+    transport: httpx.AsyncBaseTransport | None
+
+
+class BatchOptions(TypedDict, total=False):
+    """The arguments of `Fleet.open_batch` beside the items."""
+
+    ttl_s: float
+    retain_s: float
+
+
+class OpenOptions(BatchOptions, total=False):
+    """The arguments of `Fleet.open` beside the scenario."""
+
+    task: str | None
+    seed: int | None
+    generation: int | None
+    source: str | None
+
+
+class VerifyOptions(TypedDict, total=False):
+    """The arguments of `Episode.verify` beside the answer."""
+
+    task: str | None
+    mode: verdicts.Mode
+    partial_reward: float
+    on_environment_error: verdicts.OnEnvironmentError
 
 
 class _Closing:
@@ -77,7 +113,7 @@ class SyncEpisode(_Closing):
         reply: messages.Reply = self._run(self._episode.call(tool, arguments))
         return reply
 
-    def verify(self, answer: str | None = None, **options: Any) -> verdicts.Verdict:
+    def verify(self, answer: str | None = None, **options: Unpack[VerifyOptions]) -> verdicts.Verdict:
         """See `Episode.verify`, whose options are taken."""
         verdict: verdicts.Verdict = self._run(self._episode.verify(answer, **options))
         return verdict
@@ -128,7 +164,7 @@ class SyncBatch(_Closing):
 class SyncFleet:
     """`Fleet`, waiting for each answer. Takes the same arguments; threads may share it."""
 
-    def __init__(self, url: str, **options: Any) -> None:
+    def __init__(self, url: str, **options: Unpack[FleetOptions]) -> None:
         self._fleet = fleet.Fleet(url, **options)
         self._portal: anyio.from_thread.BlockingPortal | None = None
         self._open = contextlib.ExitStack()
@@ -146,11 +182,13 @@ class SyncFleet:
         self._open.close()
         self._portal = None
 
-    def open(self, scenario: str | None = None, **options: Any) -> SyncEpisode:
+    def open(self, scenario: str | None = None, **options: Unpack[OpenOptions]) -> SyncEpisode:
         """See `Fleet.open`, whose options are taken."""
         return SyncEpisode(self._run, self._run(self._fleet.open(scenario, **options)))
 
-    def open_batch(self, items: Iterable[batches.Item | Mapping[str, Any]], **options: Any) -> SyncBatch:
+    def open_batch(
+        self, items: Iterable[batches.Item | Mapping[str, Any]], **options: Unpack[BatchOptions]
+    ) -> SyncBatch:
         """See `Fleet.open_batch`, whose options are taken."""
         return SyncBatch(self._run, self._run(self._fleet.open_batch(items, **options)))
 
