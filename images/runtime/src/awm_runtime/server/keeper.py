@@ -45,6 +45,9 @@ class Options:
         token: The control plane's token; must be given where `host` is not loopback.
         host_names: Host names that are answered beside the loopback ones; `*` for all.
         watched: Whether a person reads the log: then each call and each episode has a line.
+        keys: A file with public keys: then both planes take tokens that were signed with them, and agents need one.
+        id: The id that control tokens for this instance alone name.
+        team: Whose tokens are taken.
     """
 
     bundle: Path
@@ -55,6 +58,9 @@ class Options:
     token: str | None = None
     host_names: tuple[str, ...] = ()
     watched: bool = False
+    keys: Path | None = None
+    id: str = ""
+    team: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +86,15 @@ class Keeper:
 
     def __init__(self, options: Options, environment: Mapping[str, str] = os.environ) -> None:
         token = (options.token or "").strip()
-        if not token and not sockets.is_loopback(options.host):
+        if not token and options.keys is None and not sockets.is_loopback(options.host):
             raise errors.PermanentError(
-                f"{options.host} is reachable from other machines: give the control plane a token (AWM_CONTROL_TOKEN)"
+                f"{options.host} is reachable from other machines: give the control plane a token (AWM_CONTROL_TOKEN) "
+                "or the public keys of signed ones (AWM_TOKEN_KEYS)"
+            )
+        if options.keys is not None and any(options.keys.parent.glob("*.pem")):
+            raise errors.PermanentError(
+                f"{options.keys.parent}: private keys are beside the public ones, and scenario code could read them: "
+                "give an instance a folder with the public file alone"
             )
         self._limits = settings.Settings.from_environment(environment)
         bundle = reading.read(options.bundle)
@@ -107,6 +119,9 @@ class Keeper:
             host_names=(*hosts.LOOPBACK, sockets.authority(options.host), *options.host_names),
             token_hash=hashlib.sha256(token.encode()).hexdigest() if token else None,
             watched=options.watched,
+            keys=str(options.keys.absolute()) if options.keys is not None else None,
+            id=options.id,
+            team=options.team,
         )
         self._environment = configuration.scrubbed(environment)
         self._in_flight = self._table(self._config.in_flight)
