@@ -63,15 +63,8 @@ def run(
     plan.write_text(_plan(episodes, tool, era))
     before = [_tally(instance, each) for each in episodes]
     used = instance.cpu_seconds()
-    command = [
-        "wrk",
-        "-t1",
-        f"-c{len(episodes)}",
-        f"-d{seconds}s",
-        "-s",
-        str(_SCRIPT),
-        url or instance.address.agent_url,
-    ]
+    target = url or instance.address.agent_url
+    command = ["wrk", "-t1", f"-c{len(episodes)}", f"-d{seconds}s", "-s", str(_SCRIPT), target]
     done = subprocess.run([*command, "--", str(plan)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"wrk failed: {done.stderr or done.stdout}")
