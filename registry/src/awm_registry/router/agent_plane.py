@@ -5,10 +5,10 @@ client that sends slowly holds up nobody; an answer is handed on part by part.
 """
 
 import asyncio
-import functools
 import logging
 from dataclasses import dataclass
 
+from awm_registry import directory
 from awm_registry.router import (
     asking,
     authority,
@@ -192,9 +192,15 @@ class AgentPlane:
         send: exchanges.Send,
     ) -> wire.Answer | None:
         """The answer of an episode's instance; None where it was a stream, which the client has by then."""
-        request = functools.partial(
-            requests.agent, method=message.method, episode=episode, lines=message.lines, body=message.body
-        )
+
+
+        def request(instance: directory.Instance) -> tuple[str, bytes]:
+            # Instances with a token of their own take none of ours, and ask agents for none.
+            token = None if instance.control_token else self._tokens.instance_token(instance.id)
+            return requests.agent(
+                instance, message.method, episode, token=token, lines=message.lines, body=message.body
+            )
+
         async with self._asking.asked(locate, request, repeatable=False) as answer:
             if answer.is_whole:
                 return answer

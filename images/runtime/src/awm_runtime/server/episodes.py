@@ -156,6 +156,11 @@ class EpisodeStore:
         """How many episodes take calls."""
         return len(self._open)
 
+    @property
+    def in_use_count(self) -> int:
+        """How many episodes take calls, the default one not counted: nobody opened that on purpose."""
+        return len(self._open) - (DEFAULT_ID in self._open)
+
     def recover(self, left_in_flight: list[inflight.Entry], *, memory_lost: bool = False) -> None:
         """Finds the episodes of an earlier process; calls that it left in flight mark theirs as interrupted.
 
