@@ -13,7 +13,7 @@ import typer
 
 from awm_fleet import examples
 from awm_fleet.backends.process import states, supervisor, supervisors
-from awm_fleet.cli import locating, output
+from awm_fleet.cli import asking, locating, output
 from awm_runtime import errors
 from awm_runtime.server import logs as logs_of_processes
 
@@ -215,8 +215,10 @@ def _introduce(url: str, names: Sequence[str], *, stop: str) -> None:
     output.table(f"{len(names)} scenarios at {url}", ("scenario", "MCP"), rows)
     if len(shown) < len(names):
         output.say(f"  and {len(names) - len(shown)} more: {locating.awm()} status\n")
+    at = "" if url == asking.DEFAULT_URL else f" --url {url}"
     lines = {
-        "next": f"{locating.awm()} demo {names[0]}   (in a second terminal)",
+        "next": f"{locating.awm()} tools {names[0]}{at}   (in a second terminal)",
+        "episode": f"{locating.awm()} episode open {names[0]}{at}",
         "clients": f"curl {url}/v1/mcp.json",
         "watch": f"{locating.awm()} status",
         "stop": stop,
