@@ -193,7 +193,6 @@ class AgentPlane:
     ) -> wire.Answer | None:
         """The answer of an episode's instance; None where it was a stream, which the client has by then."""
 
-
         def request(instance: directory.Instance) -> tuple[str, bytes]:
             # Instances with a token of their own take none of ours, and ask agents for none.
             token = None if instance.control_token else self._tokens.instance_token(instance.id)
