@@ -173,6 +173,8 @@ def test_killing_an_instance_and_a_router_fails_only_calls_in_flight(fleet: Flee
     whole = [verdict for verdict, failed in played if not failed]
     assert {(verdict["outcome"], verdict["mask"]) for verdict in whole} == {("completed", False)}
     assert len(whole) >= len(played) - 2 * AT_ONCE
+    cut_off = [verdict for verdict, failed in played if "episode_interrupted: infrastructure" in failed]
+    assert all(verdict["mask"] for verdict in cut_off)
     assert {verdict["scenario"] for verdict in _looked(fleet, opened)} == set(SCENARIOS)
 
 

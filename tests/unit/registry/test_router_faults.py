@@ -70,7 +70,9 @@ def test_a_call_without_an_answer_is_an_infrastructure_error_and_never_made_twic
         new = router.http.post(MCP, json=MODERN)
         notified = router.http.post(MCP, json=NOTIFICATION)
         nothing = router.http.get(MCP)
-        assert len(stranger.seen) == 4
+        assert len([each for each in stranger.seen if each.head.startswith((f"POST {MCP}", f"GET {MCP}"))]) == 4
+        marked = any(each.head.startswith(f"POST /v1/episodes/{EPISODE}/interrupt") for each in stranger.seen)
+        assert marked == (code == "episode_interrupted")
     assert (old.status_code, new.status_code, notified.status_code) == (200, status, 202)
     for answer in (old, new):
         said = answer.json()
