@@ -200,11 +200,16 @@ class AgentPlane:
                 instance, message.method, episode, token=token, lines=message.lines, body=message.body
             )
 
-        async with self._asking.asked(locate, request, repeatable=False) as answer:
-            if answer.is_whole:
-                return answer
-            await self._stream(answer, receive, send)
-            return None
+        try:
+            async with self._asking.asked(locate, request, repeatable=False) as answer:
+                if answer.is_whole:
+                    return answer
+                await self._stream(answer, receive, send)
+                return None
+        except problems.ProblemError as problem:
+            if problem.code is problems.Code.EPISODE_INTERRUPTED and refusals.is_call(message.body):
+                await self._control.interrupt(episode)
+            raise
 
     async def _stream(self, answer: wire.Answer, receive: exchanges.Receive, send: exchanges.Send) -> None:
         """Hands an answer on as it comes, until it ends or the client goes. Where the instance breaks off, the
