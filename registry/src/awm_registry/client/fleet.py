@@ -171,7 +171,7 @@ class Fleet:
         """An episode that somebody opened. Its lease is theirs."""
         return Episode(self, await self.do(operations.look(id)))
 
-    async def list(self) -> Sequence[contract.EpisodeView]:
+    async def listing(self) -> Sequence[contract.EpisodeView]:
         """All episodes of the fleet's instances that are awake."""
         return await self.do(operations.listing())
 
