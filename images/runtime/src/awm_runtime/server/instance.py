@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+import uvloop
 
 from awm_runtime import confinement, errors, families
 from awm_runtime.bundle import database, model, reading
@@ -70,8 +71,6 @@ def main(arguments: list[str]) -> int:
 
 def serve(config: configuration.InstanceConfig, descriptors: configuration.Descriptors) -> int:
     """Serves in this process until SIGTERM; returns the exit status."""
-    import uvloop
-
     for each in (sys.argv, sys.orig_argv):
         del each[1:]  # scenario code need not know where its bundle is
     logs.to_standard_error(watched=config.watched)
