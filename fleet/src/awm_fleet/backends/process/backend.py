@@ -42,7 +42,7 @@ class ProcessBackend:
 
     async def stop(self, key: protocol.Key) -> None:
         await self._environment(key).forget()
-        del self._environments[key]
+        self._environments.pop(key, None)
 
     @property
     def version(self) -> int:
