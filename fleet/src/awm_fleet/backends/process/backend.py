@@ -29,7 +29,7 @@ class ProcessBackend:
 
     def __init__(self, state: Path, variables: Mapping[str, str] = os.environ) -> None:
         self._state = states.take(state)
-        self.descriptors = sockets.raise_descriptor_limit()
+        sockets.raise_descriptor_limit()
         self._variables = configuration.scrubbed(variables)
         self._feed = feeds.Feed()
         self._environments: dict[protocol.Key, environments.Environment] = {}

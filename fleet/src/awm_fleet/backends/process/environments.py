@@ -64,7 +64,7 @@ class Environment:
         self._wanted = False
         self._dozing = False
         self._waking: wakings.Waking | None = None
-        self._life: wakings.LifeInAWaking | None = None
+        self._life: wakings.JudgedLife | None = None
         self._task: asyncio.Task[None] | None = None
         self._nudge = asyncio.Event()
         self._trips = 0
