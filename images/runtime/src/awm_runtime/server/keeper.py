@@ -24,8 +24,8 @@ from types import FrameType
 from typing import Any
 
 from awm_runtime import errors
-from awm_runtime.bundle import digest, reading
-from awm_runtime.server import configuration, hosts, inflight, logs, settings
+from awm_runtime.bundle import digest
+from awm_runtime.server import configuration, hosts, inflight, logs, orphans, settings, storage
 from awm_runtime.verification import sandbox
 
 logger = logging.getLogger("awm.keeper")
@@ -65,9 +65,12 @@ class Options:
         host: The address of both planes.
         port: The agent plane's port; 0: any.
         control_port: The control plane's port; 0: any.
-        token: The control plane's token; must be given where `host` is not loopback.
+        token: The control plane's token; this or its hash must be given where `host` is not loopback.
+        token_hash: SHA-256 (hex) of that token, for places where no secret may be.
         host_names: Host names that are answered beside the loopback ones; `*` for all.
         watched: Whether a person reads the log: then each call and each episode has a line.
+        digest: What the bundle's digest must be; an image says so of its bundle.
+        seeds: A folder with databases that were built before, each named by its bundle's digest (`seed_name`).
     """
 
     bundle: Path
@@ -76,8 +79,11 @@ class Options:
     port: int = 8001
     control_port: int = 8002
     token: str | None = None
+    token_hash: str | None = None
     host_names: tuple[str, ...] = ()
     watched: bool = False
+    digest: str | None = None
+    seeds: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +104,21 @@ class Keeper:
 
     Raises:
         PermanentError: A port is taken, a token is missing, or the state folder is in use or cannot be written.
-        BundleError: The bundle cannot be read.
+        BundleError: The bundle cannot be read, or is another one than `digest` says.
     """
 
     def __init__(self, options: Options, environment: Mapping[str, str] = os.environ) -> None:
         token = (options.token or "").strip()
-        if not token and not _is_loopback(options.host):
+        token_hash = hashlib.sha256(token.encode()).hexdigest() if token else options.token_hash
+        if not token_hash and not _is_loopback(options.host):
             raise errors.PermanentError(
                 f"{options.host} is reachable from other machines: give the control plane a token (AWM_CONTROL_TOKEN)"
             )
         self._limits = settings.Settings.from_environment(environment)
-        bundle = reading.read(options.bundle)
-        self._state = options.state / digest.digest(bundle).removeprefix("sha256:")[:16]
+        identity = digest.digest(options.bundle)
+        if options.digest not in (None, identity):
+            raise errors.BundleError(f"{options.bundle} has the digest {identity}, and {options.digest} is wanted")
+        self._state = options.state / identity.removeprefix("sha256:")[:16]
         with contextlib.ExitStack() as taken:
             taken.callback(os.close, _lock(self._state))
             self._agent = taken.enter_context(_listen(options.host, options.port))
@@ -122,9 +131,11 @@ class Keeper:
             state=str(self._state.resolve()),
             agent_url=self.address.agent_url,
             host_names=(*hosts.LOOPBACK, _authority(options.host), *options.host_names),
-            token_hash=hashlib.sha256(token.encode()).hexdigest() if token else None,
+            token_hash=token_hash,
             watched=options.watched,
         )
+        if options.seeds is not None:
+            _take_seed(options.seeds / seed_name(identity), self._config.seed)
         self._environment = _scrubbed(environment)
         self._in_flight = self._table(self._config.in_flight)
         self._left: frozenset[inflight.Entry] = frozenset()
@@ -233,6 +244,8 @@ class Keeper:
                 logger.warning("the judge ended; the instance is restarted with a new one")
                 instance.kill()
             self._kill_if_stuck(instance, ready=ready)
+            if os.getpid() == 1:
+                orphans.reap((instance.pid, judge.pid))
             self._wait(TICK_S)
         return ready
 
@@ -305,6 +318,17 @@ def serve(options: Options, on_ready: Callable[[Address], None]) -> None:
         keeper.run(on_ready)
     finally:
         keeper.close()
+
+
+def seed_name(identity: str) -> str:
+    """The file name of a database that was built before, for the bundle with the digest `identity`."""
+    return f"{identity.removeprefix('sha256:')}.db"
+
+
+def _take_seed(built: Path, seed: Path) -> None:
+    """Copies a database that belongs to the bundle to where the instance would build it."""
+    if built.is_file() and not seed.exists():
+        storage.copy(built, seed)
 
 
 def _nothing(_address: Address) -> None:
