@@ -83,10 +83,12 @@ class _Archive:
                 self._places[link] = self._places[found]
 
     def image(self, name: str | None) -> model.Image:
+        if "index.json" in self._places and (found := self._layout(name)):
+            return found
         if "manifest.json" in self._places:
             return self._docker(name)
         if "index.json" in self._places:
-            return self._layout(name)
+            raise errors.ImageError(f"{self._path} holds no or several such images; name one as archive:FILE:NAME")
         raise errors.ImageError(f"{self._path} is no archive of images: it has neither manifest.json nor index.json")
 
     def _docker(self, name: str | None) -> model.Image:
@@ -106,14 +108,17 @@ class _Archive:
         what = "several images; name one as archive:FILE:NAME" if chosen else f"no image {name}"
         raise errors.ImageError(f"{self._path} holds {what} (it has {known or 'nothing with a name'})")
 
-    def _layout(self, name: str | None) -> model.Image:
+    def _layout(self, name: str | None) -> model.Image | None:
+        """The image as the layout has it, with its digest; None where it is not to be had so, or not compressed."""
         entries = model.parse(self._content("index.json"), f"{self._path}: index.json").get("manifests") or []
         chosen = [
             each for each in entries if name is None or name == (each.get("annotations") or {}).get(layouts.REF_NAME)
         ]
         if len(chosen) != 1:
-            raise errors.ImageError(f"{self._path} holds {len(chosen)} such images; name one as archive:FILE:NAME")
-        return model.resolve(self._blob(chosen[0]["mediaType"], chosen[0]["digest"], chosen[0]["size"]), self._blob)
+            return None
+        found = model.resolve(self._blob(chosen[0]["mediaType"], chosen[0]["digest"], chosen[0]["size"]), self._blob)
+        compressed = all("gzip" in layer.media_type for each in found.manifests for layer in each.layers)
+        return found if compressed else None
 
     def _blob(self, media_type: str, digest: str, size: int) -> model.Blob:
         member = f"blobs/sha256/{digest.removeprefix('sha256:')}"

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import queue
+import socket
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ class Engine:
         scheme, _, rest = self.address.partition("://")
         if scheme not in ("unix", "tcp"):
             raise errors.ImageError(f"DOCKER_HOST is {self.address}: unix:// and tcp:// are understood")
+        self._socket = rest if scheme == "unix" else None
         transport = httpx.HTTPTransport(uds=rest) if scheme == "unix" else httpx.HTTPTransport()
         base = "http://docker" if scheme == "unix" else f"http://{rest}"
         self._client = httpx.Client(transport=transport, base_url=base, timeout=_TIMEOUT)
@@ -102,13 +104,15 @@ class Engine:
     def _request(
         self, method: str, path: str, name: str = "", *, content: Iterable[bytes] | None = None
     ) -> Iterator[httpx.Response]:
+        if self._socket is not None:
+            _reach(self._socket)
         try:
             with self._client.stream(method, path, content=content) as reply:
                 if reply.status_code >= httpx.codes.BAD_REQUEST:
                     raise _refusal(reply, name)
                 yield reply
         except httpx.ConnectError as exc:
-            raise _unreachable(self.address, exc) from exc
+            raise _nobody(self.address) from exc
         except httpx.TransportError as exc:
             raise errors.Unavailable(f"the Docker engine at {self.address} hung up: {exc}") from exc
 
@@ -187,13 +191,16 @@ def _refusal(reply: httpx.Response, name: str) -> Exception:
     return errors.ImageError(f"the Docker engine refuses: {said}")
 
 
-def _unreachable(address: str, exc: httpx.ConnectError) -> Exception:
-    cause: BaseException | None = exc
-    while cause is not None:
-        if isinstance(cause, PermissionError):
-            return errors.Denied(f"no permission for {address}: join the group `docker`, or be root")
-        cause = cause.__cause__ or cause.__context__
-    path = Path(address.removeprefix("unix://"))
-    if address.startswith("unix://") and path.exists() and not os.access(path, os.W_OK):
-        return errors.Denied(f"no permission for {address}: join the group `docker`, or be root")
+def _reach(path: str) -> None:
+    """Connects to an engine's socket and hangs up, to say why where that does not work."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except PermissionError as exc:
+            raise errors.Denied(f"no permission for unix://{path}: join the group `docker`, or be root") from exc
+        except OSError as exc:
+            raise _nobody(f"unix://{path}") from exc
+
+
+def _nobody(address: str) -> errors.Unavailable:
     return errors.Unavailable(f"no Docker engine answers at {address}; start it, or name another one with DOCKER_HOST")

@@ -144,8 +144,10 @@ class Registry:
         return found
 
     def _blob(self, repository: str, media_type: str, digest: str, size: int) -> model.Blob:
+        kind = "manifests" if media_type in model.MANIFESTS else "blobs"
+
         def read() -> Iterator[bytes]:
-            reply = self._request("GET", repository, f"blobs/{digest}")
+            reply = self._request("GET", repository, f"{kind}/{digest}", headers={"Accept": media_type})
             if reply.status_code == httpx.codes.NOT_FOUND:
                 raise errors.ImageError(f"{self.host}/{repository} lacks the blob {digest}")
             self._expect(reply, httpx.codes.OK)
