@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from awm_fleet.cli import bundle, demo, env, image, output, verify
+from awm_fleet.cli import bundle, demo, env, fleet, image, output, verify
 from awm_runtime import errors
 
 EXIT_FAILED = 1
@@ -22,10 +22,14 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"token_normalize_func": _one_spelling, "help_option_names": ["--help", "-h"]},
     help="Generate, serve and judge tool-use environments.",
-    epilog=output.examples("awm env start library", "awm demo", "awm bundle import FILES --out bundles"),
+    epilog=output.examples("awm up", "awm demo", "awm env start library", "awm bundle import FILES --out bundles"),
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.command("up", epilog=fleet.UP_EXAMPLES)(fleet.up)
+app.command("down", epilog=fleet.DOWN_EXAMPLES)(fleet.down)
+app.command("status", epilog=fleet.STATUS_EXAMPLES)(fleet.status)
+app.command("logs", epilog=fleet.LOGS_EXAMPLES)(fleet.logs)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.add_typer(env.app, name="env")
 app.add_typer(bundle.app, name="bundle")

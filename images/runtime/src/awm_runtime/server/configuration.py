@@ -2,10 +2,13 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from awm_runtime.server import hosts
+from awm_runtime.server import hosts, settings
+
+_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "HOME")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,3 +80,18 @@ class Descriptors:
     def parse(cls, text: str) -> "Descriptors":
         """The other way round."""
         return cls(**json.loads(text))
+
+
+def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
+    """What an instance sees of the environment: no secret, and what makes runs repeat."""
+    kept = {name: environment[name] for name in _KEPT_VARIABLES if name in environment}
+    ours = {f"{settings.PREFIX}{name.upper()}" for name in settings.Settings.__dataclass_fields__}
+    limits = {name: environment[name] for name in ours if name in environment}
+    return {
+        **kept,
+        **limits,
+        "PYTHONHASHSEED": "0",
+        "TZ": "UTC",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }

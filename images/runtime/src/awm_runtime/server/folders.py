@@ -1,6 +1,7 @@
 """The folder of an episode: what lies in it by which name, and how it is cleaned up."""
 
 import contextlib
+import json
 import shutil
 from pathlib import Path
 
@@ -25,6 +26,17 @@ def trace_of(folder: Path, attempt: int) -> Path:
 def is_leftover(folder: Path) -> bool:
     """Whether a folder is of an episode that was being opened or removed when its process was killed."""
     return folder.suffix == _GONE or not meta_of(folder).exists()
+
+
+def open_ids(episodes: Path) -> list[str]:
+    """The episodes in a folder that say that they take calls; whether their leases still run, an instance knows."""
+    found = []
+    with contextlib.suppress(FileNotFoundError):
+        for folder in episodes.iterdir():
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                if json.loads(meta_of(folder).read_bytes()).get("state") == "open":
+                    found.append(folder.name)
+    return found
 
 
 def remove_other_attempts(folder: Path, attempt: int) -> None:
