@@ -95,7 +95,9 @@ def docker_engine(missing: Callable[[str, str], NoReturn]) -> None:
 def runtime_base(
     docker_engine: None, missing: Callable[[str, str], NoReturn], tmp_path_factory: pytest.TempPathFactory
 ) -> str:
-    """The reference of the runtime's base image, as `make images` made it from this checkout, in an OCI layout."""
+    """The reference of the runtime's base image, made from this checkout in an OCI layout; or what AWM_BASE names."""
+    if given := os.environ.get("AWM_BASE"):
+        return given
     folder = tmp_path_factory.mktemp("base-images")
     own = os.geteuid() == 0 and shutil.which("mmdebstrap") is not None
     command = [sys.executable, ROOT / "images" / "build.py", *(["--base", "debian"] if own else [])]

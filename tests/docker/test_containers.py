@@ -105,7 +105,7 @@ def test_the_seed_of_the_image_is_used_and_not_built(library: ScenarioContainer)
     run("docker", "exec", name, "/opt/awm/bin/python", "-c", compare)
 
 
-def test_the_image_has_no_shell_a_user_without_rights_and_a_health_check(library: ScenarioContainer) -> None:
+def test_a_user_without_rights_a_read_only_root_and_a_health_check_without_a_shell(library: ScenarioContainer) -> None:
     container = library.get_wrapped_container()
     said = json.loads(run("docker", "inspect", container.id))[0]
     assert said["Config"]["User"] == "10001:10001"
@@ -113,17 +113,6 @@ def test_the_image_has_no_shell_a_user_without_rights_and_a_health_check(library
     assert said["Config"]["Healthcheck"]["Test"][0] == "CMD"
     assert list(said["Config"]["Volumes"]) == ["/state"]
     run("docker", "exec", container.id, *said["Config"]["Healthcheck"]["Test"][1:])
-    listed = run(
-        "docker",
-        "exec",
-        container.id,
-        "/opt/awm/bin/python",
-        "-c",
-        "import shutil; print(*map(shutil.which, ('sh', 'apt', 'dpkg', 'pip')))",
-    )
-    assert listed.split() == ["None"] * 4 or "debian" not in said["Config"]["Labels"].get(
-        "org.opencontainers.image.base.name", "debian"
-    )
 
 
 def test_sigterm_ends_the_first_process_in_order(library_image: str) -> None:

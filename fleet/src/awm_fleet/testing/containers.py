@@ -19,7 +19,7 @@ from awm_runtime.server import __main__ as server
 AGENT_PORT, CONTROL_PORT = 8001, 8002
 DEFAULT_BASE = "docker:awm-runtime:0.1.0"
 """What `make images` gives the engine."""
-_SCRATCH = "64m"
+_SCRATCH = "rw,noexec,nosuid,nodev,size=64m"
 _START = timedelta(seconds=60)
 _HARDENED = {
     "cap_drop": ["ALL"],
@@ -76,6 +76,7 @@ class ScenarioContainer(DockerContainer):
 
     def __init__(self, image_or_bundle: str | Path, *, base: str = DEFAULT_BASE, **options: Any) -> None:
         self._token = secrets.token_urlsafe(24)
+        self._control: client.ControlClient | None = None
         super().__init__(_image(image_or_bundle, base), **options)
         self.with_exposed_ports(AGENT_PORT, CONTROL_PORT)
         self.with_env(server.TOKEN_HASH_VARIABLE, hashlib.sha256(self._token.encode()).hexdigest())
@@ -106,10 +107,20 @@ class ScenarioContainer(DockerContainer):
             task: The task's id; without one there is nothing to verify.
             seed: The seed of its randomness.
         """
-        control = client.ControlClient(self.control_url, token=self._token)
+        if self._control is None:
+            self._control = client.ControlClient(self.control_url, token=self._token)
+        control = self._control
         wanted = {name: value for name, value in (("task", task), ("seed", seed)) if value is not None}
         [view] = control.open(**wanted)
         return Episode(view.id, f"{self._url(AGENT_PORT)}/e/{view.id}/mcp", view.instruction, view, control)
+
+    def stop(self, force: bool = True, delete_volume: bool = True) -> None:
+        """Ends and removes it, with its episodes."""
+        super().stop(force, delete_volume)
+        if self._control is not None:
+            self._control.__exit__(None, None, None)
+            self._control = None
+        self.get_docker_client().client.close()
 
     def _url(self, port: int) -> str:
         return f"http://{self.get_container_host_ip()}:{self.get_exposed_port(port)}"

@@ -12,7 +12,7 @@ import docker.errors
 import requests.exceptions
 
 from awm_fleet.backends.docker import plans
-from awm_generator.images import assembly
+from awm_generator.images import assembly, engines
 from awm_runtime import errors
 
 _TIMEOUT_S = 60
@@ -56,10 +56,10 @@ class Engine:
         self.fleet = fleet
         self._network = f"awm-{fleet}"
         self._addresses = threading.Lock()
+        with contextlib.closing(engines.Engine()) as asked:
+            self._platform = asked.platform()
         with _explained():
             self._client = docker.from_env(timeout=_TIMEOUT_S, max_pool_size=16)
-            version = self._client.version()
-        self._platform = (version["Os"], {"x86_64": "amd64", "aarch64": "arm64"}.get(version["Arch"], version["Arch"]))
 
     def close(self) -> None:
         """Hangs up."""
@@ -76,11 +76,9 @@ class Engine:
                 found = self._client.images.get(reference)
             except docker.errors.ImageNotFound:
                 found = self._pulled(reference)
-        platform = (found.attrs["Os"], found.attrs["Architecture"])
+        platform = f"{found.attrs['Os']}/{found.attrs['Architecture']}"
         if platform != self._platform:
-            raise errors.PermanentError(
-                f"{reference} is for {'/'.join(platform)}, the engine runs {'/'.join(self._platform)}"
-            )
+            raise errors.PermanentError(f"{reference} is for {platform}, and the engine runs {self._platform}")
         said = (found.labels or {}).get(assembly.BUNDLE)
         if said != digest:
             raise errors.PermanentError(f"{reference} holds the bundle {said}, and {digest} is wanted")
