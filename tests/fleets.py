@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import uvicorn
 import uvloop
 
 from awm_registry import directory
@@ -161,11 +162,13 @@ class Served:
 
     Attributes:
         url: Where.
+        catalogue: What it serves from.
         http: A client of it.
     """
 
-    def __init__(self, router: app.Router, url: str) -> None:
+    def __init__(self, router: app.Router, url: str, catalogue: snapshots.Snapshot) -> None:
         self.router = router
+        self.catalogue = catalogue
         self.url = url
         self.http = httpx.Client(base_url=url, timeout=60)
 
@@ -203,11 +206,29 @@ def router(
     listening = socket.create_server(("127.0.0.1", 0), backlog=4096)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     with in_a_thread(lambda stop: serving.serve_until(stop, made, serving.Sockets(single=listening), limits=limits)):
-        served = Served(made, url)
+        served = Served(made, url, catalogues.current)
         try:
             yield served
         finally:
             served.http.close()
+
+
+@contextlib.contextmanager
+def plane(asgi: Callable[..., Awaitable[None]]) -> Iterator[str]:
+    """Serves one ASGI app by itself for the length of a `with` block; gives its URL."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(
+        uvicorn.Config(asgi, lifespan="off", interface="asgi3", log_config=None, loop="none", ws="none")
+    )
+
+    async def serve(stop: asyncio.Event) -> None:
+        serving = asyncio.create_task(server._serve(sockets=[listening]))
+        await stop.wait()
+        server.should_exit = True
+        await serving
+
+    with in_a_thread(serve):
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
 @contextlib.contextmanager

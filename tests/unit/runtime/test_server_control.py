@@ -12,8 +12,20 @@ from starlette.types import ASGIApp, Message
 from awm_runtime.bundle import database, reading
 from awm_runtime.contract import episodes as contract
 from awm_runtime.contract import problems, verdicts
+from awm_runtime.server import (
+    admission,
+    configuration,
+    control_plane,
+    episodes,
+    hosts,
+    judging,
+    metrics,
+    runners,
+    scenarios,
+    settings,
+    tools,
+)
 from awm_runtime.server import control as controls
-from awm_runtime.server import control_plane, episodes, hosts, judging, metrics, runners, scenarios, settings, tools
 from awm_runtime.verification import sandbox
 
 LIBRARY = Path(__file__).resolve().parents[3] / "fleet" / "src" / "awm_fleet" / "examples" / "library"
@@ -145,7 +157,12 @@ def test_a_snapshot_of_a_spoiled_database_is_a_problem_of_the_environment(contro
 
 @pytest.fixture
 def app(control: controls.Control) -> ASGIApp:
-    return control_plane.create(control, token_hash=None, guard=hosts.guard(), request_bytes=1000)
+    return control_plane.create(
+        control,
+        admitted=admission.Admission(configuration.InstanceConfig(bundle="", state="", agent_url=""), "small"),
+        guard=hosts.guard(),
+        request_bytes=1000,
+    )
 
 
 def _get(app: ASGIApp, path: str) -> httpx.Response:

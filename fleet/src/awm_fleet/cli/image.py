@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from awm_fleet import shelves
 from awm_fleet.cli import locating, output
 from awm_generator.images import assembly, building, inspection, outputs, pruning, references, sources
 from awm_runtime import errors
@@ -180,7 +181,7 @@ def prune(
 def _folders(given: list[str], *, every: bool) -> list[Path]:
     if not every:
         return [locating.bundle_folder(name) for name in given]
-    return [folder for name in given for folder in locating.bundles_in(Path(name))]
+    return shelves.folders([Path(name) for name in given])
 
 
 @contextlib.contextmanager

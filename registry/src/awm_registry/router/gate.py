@@ -15,7 +15,8 @@ from awm_runtime.server import exchanges, hosts, problem_responses
 
 logger = logging.getLogger(__name__)
 audit = logging.getLogger("awm.audit")
-"""One line of JSON for each request of the control plane: who did what, and what came of it."""
+"""One line of JSON for each request of the control plane: who did what, and what came of it. Those that only look are
+told of where the log's level is DEBUG."""
 
 PROBES = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 
@@ -97,4 +98,4 @@ class Gate:
             "status": status,
             "ms": round(1e3 * seconds, 1),
         }
-        audit.info("%s", json.dumps(line))
+        audit.log(logging.DEBUG if scope["method"] == "GET" else logging.INFO, "%s", json.dumps(line))

@@ -155,8 +155,7 @@ class Opening:
     ) -> tuple[directory.Instance, episodes.EpisodeId]:
         """The instance and the id of one copy of one item."""
         if wanted.key is None:
-            instance = placing.least_loaded(choice.instances, self._given)
-            self._given.note(instance.id)
+            instance = self._given.least(choice.instances)
             return instance, self._ids.new(ids.placement(choice.scenario, instance.id))
         parts = ("open", wanted.subject, wanted.key, choice.scenario, *which)
         instance = placing.by_key(choice.instances, self._ids.draw(*parts))

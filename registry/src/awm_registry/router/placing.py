@@ -1,7 +1,6 @@
 """Which instance a new episode goes to. Pure functions over what the directory says."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from awm_registry import directory
@@ -49,21 +48,21 @@ def by_key(instances: Sequence[directory.Instance], key: bytes) -> directory.Ins
 
 
 class Given:
-    """How many episodes a router gave to each instance lately: older ones count for less and less."""
+    """How many episodes a router gave to each instance, for sharing them out evenly from when an instance came."""
 
     def __init__(self) -> None:
-        self._counts: Counter[directory.InstanceId] = Counter()
+        self._counts: dict[directory.InstanceId, int] = {}
 
-    def note(self, id: directory.InstanceId) -> None:
-        """Counts one more."""
-        self._counts[id] += 1
-        if self._counts.total() > _REMEMBERED:
-            self._counts = Counter({each: count // 2 for each, count in self._counts.items() if count > 1})
+    def least(self, instances: Sequence[directory.Instance]) -> directory.Instance:
+        """The instance that got the fewest, which gets one more now; of equals the one with the smallest id.
 
-    def __getitem__(self, id: directory.InstanceId) -> int:
-        return self._counts[id]
-
-
-def least_loaded(instances: Sequence[directory.Instance], given: Given) -> directory.Instance:
-    """The instance that got the fewest episodes; of equals the one with the smallest id."""
-    return min(instances, key=lambda each: (given[each.id], each.id))
+        An instance that is new begins where the others are: what they got before may be closed by now.
+        """
+        known = [self._counts[each.id] for each in instances if each.id in self._counts]
+        for each in instances:
+            self._counts.setdefault(each.id, min(known, default=0))
+        chosen = min(instances, key=lambda each: (self._counts[each.id], each.id))
+        self._counts[chosen.id] += 1
+        if len(self._counts) > _REMEMBERED:
+            self._counts = {each.id: self._counts[each.id] for each in instances}
+        return chosen

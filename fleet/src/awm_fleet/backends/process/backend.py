@@ -14,7 +14,6 @@ from awm_runtime.server import configuration, folders, sockets
 logger = logging.getLogger("awm.fleet")
 
 _TEND_S = 1.0
-_DEFAULT_EPISODE = "ep_default"
 
 
 class ProcessBackend:
@@ -43,7 +42,7 @@ class ProcessBackend:
 
     async def stop(self, key: protocol.Key) -> None:
         await self._environment(key).forget()
-        del self._environments[key]
+        self._environments.pop(key, None)
 
     @property
     def version(self) -> int:
@@ -71,12 +70,11 @@ class ProcessBackend:
         self._state.release()
 
     def open_episodes(self, spec: protocol.EnvironmentSpec) -> int:
-        """How many episodes of an environment take calls, awake or not; wakes nothing."""
+        """How many episodes of an environment take calls, default ones not counted. Wakes nothing."""
         id = identities.instance_id(spec)
         if any(each.id == id and each.state != "failed" for each in self._feed.all()):
             return self._environments[spec.key].open_episodes
-        found = folders.open_ids(wakings.state_folder(spec, self._home(spec.key)) / "episodes")
-        return len(found) - (_DEFAULT_EPISODE in found)
+        return folders.count_in_use(wakings.state_folder(spec, self._home(spec.key)) / "episodes")
 
     def pids(self) -> set[int]:
         """Every process that this backend started and watches."""

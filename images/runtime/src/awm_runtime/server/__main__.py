@@ -12,6 +12,9 @@ from awm_runtime.server import keeper, logs
 TOKEN_VARIABLE = "AWM_CONTROL_TOKEN"  # noqa: S105 - its name
 TOKEN_HASH_VARIABLE = "AWM_CONTROL_TOKEN_SHA256"  # noqa: S105 - its name
 DIGEST_VARIABLE = "AWM_BUNDLE_DIGEST"
+KEYS_VARIABLE = "AWM_TOKEN_KEYS"
+ID_VARIABLE = "AWM_INSTANCE_ID"
+TEAM_VARIABLE = "AWM_TEAM"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,6 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
         host_names=tuple(given.allow_host),
         digest=os.environ.get(DIGEST_VARIABLE),
         seeds=given.seeds,
+        keys=Path(keys) if (keys := os.environ.get(KEYS_VARIABLE)) else None,
+        id=os.environ.get(ID_VARIABLE, ""),
+        team=os.environ.get(TEAM_VARIABLE, ""),
     )
     try:
         keeper.serve(options, on_ready=_announce)

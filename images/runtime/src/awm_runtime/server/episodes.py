@@ -32,7 +32,6 @@ from awm_runtime.server import folders, inflight, outcomes, settings, storage, t
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_ID = contract.EpisodeId("ep_default")
 _FOREVER_S = 100 * 365 * 86400.0
 INTERRUPTED = "The instance stopped in the middle of this call; its effects may be partial."
 
@@ -158,8 +157,9 @@ class EpisodeStore:
 
     @property
     def in_use_count(self) -> int:
-        """How many episodes take calls, the default one not counted: nobody opened that on purpose."""
-        return len(self._open) - (DEFAULT_ID in self._open)
+        """How many episodes take calls, default ones not counted."""
+        taking = (self._episodes[id] for id in self._open)
+        return sum(not contract.is_default(each.id, each.meta.group) for each in taking)
 
     def recover(self, left_in_flight: list[inflight.Entry], *, memory_lost: bool = False) -> None:
         """Finds the episodes of an earlier process; calls that it left in flight mark theirs as interrupted.
@@ -250,13 +250,15 @@ class EpisodeStore:
 
     def default(self) -> Episode:
         """The episode of the plain `/mcp` URL: opened on first use, and anew once it was closed."""
-        episode = self._episodes.get(DEFAULT_ID)
+        episode = self._episodes.get(contract.DEFAULT_ID)
         if episode is not None and episode.meta.state == "open":
             return episode
         if episode is not None:
             self.forget(episode)
-        self._forget_lost(DEFAULT_ID)
-        return self.open(contract.EpisodeSpec(), ttl_s=_FOREVER_S, retain_s=contract.DEFAULT_RETAIN_S, id=DEFAULT_ID)
+        self._forget_lost(contract.DEFAULT_ID)
+        return self.open(
+            contract.EpisodeSpec(), ttl_s=_FOREVER_S, retain_s=contract.DEFAULT_RETAIN_S, id=contract.DEFAULT_ID
+        )
 
     def get(self, id: str) -> Episode:
         """An episode, open or kept for reading.
@@ -348,7 +350,7 @@ class EpisodeStore:
         for episode in self:
             if episode.lock.locked():
                 continue
-            idle = episode.used_at < idle_since and episode.id != DEFAULT_ID
+            idle = episode.used_at < idle_since and episode.id != contract.DEFAULT_ID
             if episode.meta.state == "open" and (now >= episode.meta.expires_at or idle):
                 self.close(episode, "expired")
         room = self._limits.retain_bytes

@@ -5,6 +5,8 @@ import json
 import shutil
 from pathlib import Path
 
+from awm_runtime.contract import episodes as contract
+
 _GONE = ".gone"
 
 
@@ -28,15 +30,18 @@ def is_leftover(folder: Path) -> bool:
     return folder.suffix == _GONE or not meta_of(folder).exists()
 
 
-def open_ids(episodes: Path) -> list[str]:
-    """The episodes in a folder that say that they take calls; whether their leases still run, an instance knows."""
-    found = []
+def count_in_use(episodes: Path) -> int:
+    """How many episodes in a folder say that they take calls, default ones not counted.
+
+    Whether their leases still run, only an instance knows.
+    """
+    count = 0
     with contextlib.suppress(FileNotFoundError):
         for folder in episodes.iterdir():
             with contextlib.suppress(OSError, ValueError, AttributeError):
-                if json.loads(meta_of(folder).read_bytes()).get("state") == "open":
-                    found.append(folder.name)
-    return found
+                meta = json.loads(meta_of(folder).read_bytes())
+                count += meta.get("state") == "open" and not contract.is_default(folder.name, meta.get("group"))
+    return count
 
 
 def remove_other_attempts(folder: Path, attempt: int) -> None:

@@ -22,11 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+import uvloop
 
 from awm_runtime import confinement, errors, families
 from awm_runtime.bundle import database, model, reading
 from awm_runtime.server import (
     activity,
+    admission,
     agent_plane,
     asgi,
     calls,
@@ -69,8 +71,6 @@ def main(arguments: list[str]) -> int:
 
 def serve(config: configuration.InstanceConfig, descriptors: configuration.Descriptors) -> int:
     """Serves in this process until SIGTERM; returns the exit status."""
-    import uvloop
-
     for each in (sys.argv, sys.orig_argv):
         del each[1:]  # scenario code need not know where its bundle is
     logs.to_standard_error(watched=config.watched)
@@ -182,15 +182,14 @@ class Instance:
             agent_url=config.agent_url,
             scratch=config.scratch,
         )
+        admitted = admission.Admission(config, self._bundle.scenario.name)
         planes = (
             (
-                agent_plane.AgentPlane(host, guard=guard, request_limit_bytes=limits.request_bytes),
+                agent_plane.AgentPlane(host, guard=guard, request_limit_bytes=limits.request_bytes, admitted=admitted),
                 self._descriptors.agent,
             ),
             (
-                control_plane.create(
-                    actions, token_hash=config.token_hash, guard=guard, request_bytes=limits.request_bytes
-                ),
+                control_plane.create(actions, admitted=admitted, guard=guard, request_bytes=limits.request_bytes),
                 self._descriptors.control,
             ),
         )
@@ -311,7 +310,7 @@ def _confine(config: configuration.InstanceConfig, *, processes: bool) -> None:
     """
     enforcement = confinement.confine(
         confinement.Policy(
-            read=confinement.runtime_read_paths(),
+            read=(*confinement.runtime_read_paths(), *config.read_later),
             write=(config.state_folder,),
             processes=processes,
         )

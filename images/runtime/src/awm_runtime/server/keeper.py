@@ -48,6 +48,9 @@ class Options:
         watched: Whether a person reads the log: then each call and each episode has a line.
         digest: What the bundle's digest must be; an image says so of its bundle.
         seeds: A folder with databases that were built before, each named by its bundle's digest (`seed_name`).
+        keys: A file with public keys: then both planes take tokens that were signed with them, and agents need one.
+        id: The id that control tokens for this instance alone name.
+        team: Whose tokens are taken.
     """
 
     bundle: Path
@@ -61,6 +64,9 @@ class Options:
     watched: bool = False
     digest: str | None = None
     seeds: Path | None = None
+    keys: Path | None = None
+    id: str = ""
+    team: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +93,15 @@ class Keeper:
     def __init__(self, options: Options, environment: Mapping[str, str] = os.environ) -> None:
         token = (options.token or "").strip()
         token_hash = hashlib.sha256(token.encode()).hexdigest() if token else options.token_hash
-        if not token_hash and not sockets.is_loopback(options.host):
+        if not token_hash and options.keys is None and not sockets.is_loopback(options.host):
             raise errors.PermanentError(
-                f"{options.host} is reachable from other machines: give the control plane a token (AWM_CONTROL_TOKEN)"
+                f"{options.host} is reachable from other machines: give the control plane a token (AWM_CONTROL_TOKEN) "
+                "or the public keys of signed ones (AWM_TOKEN_KEYS)"
+            )
+        if options.keys is not None and any(options.keys.parent.glob("*.pem")):
+            raise errors.PermanentError(
+                f"{options.keys.parent}: private keys are beside the public ones, and scenario code could read them: "
+                "give an instance a folder with the public file alone"
             )
         self._limits = settings.Settings.from_environment(environment)
         identity = digest.digest(options.bundle)
@@ -116,6 +128,9 @@ class Keeper:
             host_names=(*hosts.LOOPBACK, sockets.authority(options.host), *options.host_names),
             token_hash=token_hash,
             watched=options.watched,
+            keys=str(options.keys.absolute()) if options.keys is not None else None,
+            id=options.id,
+            team=options.team,
         )
         if options.seeds is not None:
             _take_seed(options.seeds / seed_name(identity), self._config.seed)

@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import http.client
 import json
 import logging
+import socket
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib import parse
 
 import httpx
 
@@ -40,8 +43,7 @@ class Supervisor:
 
     def __init__(self, state: Path) -> None:
         self._state = state
-        transport = httpx.HTTPTransport(uds=str(states.socket_path(state)))
-        self._http = httpx.Client(transport=transport, base_url=_BASE_URL, timeout=_PATIENCE_S)
+        self._http = _Connection(states.socket_path(state))
 
     def status(self) -> dict[str, Any]:
         """What runs.
@@ -49,7 +51,7 @@ class Supervisor:
         Raises:
             NoSupervisor: Nothing does.
         """
-        found: dict[str, Any] = self._asked("GET", "/v1/status").json()
+        found: dict[str, Any] = json.loads(self._asked("GET", "/v1/status"))
         return found
 
     def logs(self, scenario: str, *, lines: int) -> str:
@@ -59,7 +61,7 @@ class Supervisor:
             NoSupervisor: Nothing runs.
             ProblemError: `unknown_scenario`.
         """
-        return self._asked("GET", f"/v1/logs/{scenario}?lines={lines}").text
+        return self._asked("GET", f"/v1/logs/{parse.quote(scenario, safe='')}?lines={lines}").decode()
 
     def stop(self) -> None:
         """Begins the fleet's end.
@@ -81,15 +83,33 @@ class Supervisor:
     ) -> None:
         self.close()
 
-    def _asked(self, method: str, path: str) -> httpx.Response:
+    def _asked(self, method: str, path: str) -> bytes:
         try:
-            answer = self._http.request(method, path)
-        except httpx.TransportError as exc:
-            raise NoSupervisor(
-                f"no fleet runs on {self._state}: start one with `awm up --state {self._state}`"
-            ) from exc
-        _raise_problem(answer)
-        return answer
+            self._http.request(method, path)
+            answer = self._http.getresponse()
+            body = answer.read()
+        except (OSError, http.client.HTTPException) as exc:
+            self._http.close()
+            raise NoSupervisor(f"no fleet runs on {self._state}: start one with `awm up`") from exc
+        _raise_problem(answer.status, answer.headers.get_content_type(), body)
+        return body
+
+
+class _Connection(http.client.HTTPConnection):
+    """A connection to a socket file. httpx would leave a socket open where nobody listens."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("supervisor", timeout=_PATIENCE_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        try:
+            self.sock.connect(str(self._path))
+        except OSError:
+            self.close()
+            raise
 
 
 class SupervisorDirectory:
@@ -120,12 +140,12 @@ class SupervisorDirectory:
 
     async def wake(self, scenario: str) -> None:
         try:
-            answer = await self._http.post(f"/v1/wake/{scenario}")
+            answer = await self._http.post(f"/v1/wake/{parse.quote(scenario, safe='')}")
         except httpx.TransportError as exc:
             raise problems.ProblemError(
                 problems.Code.STARTING, "the fleet's supervisor does not answer now", retry_after_s=1.0
             ) from exc
-        _raise_problem(answer)
+        _raise_problem(answer.status_code, answer.headers.get("content-type", ""), answer.content)
         # What was woken is heard of before this returns, so that nobody asks again for what they just asked for.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_HEARD_S):
@@ -183,10 +203,10 @@ class SupervisorDirectory:
             await self._heard.wait()
 
 
-def _raise_problem(answer: httpx.Response) -> None:
+def _raise_problem(status: int, media_type: str, body: bytes) -> None:
     """Raises what the supervisor refused with."""
-    if answer.is_success:
+    if status < http.client.MULTIPLE_CHOICES:
         return
-    if answer.headers.get("content-type") == problems.MEDIA_TYPE:
-        raise problems.ProblemError.of(problems.Problem.model_validate_json(answer.content))
-    raise problems.ProblemError(problems.Code.INTERNAL, f"the supervisor answered {answer.status_code}")
+    if media_type == problems.MEDIA_TYPE:
+        raise problems.ProblemError.of(problems.Problem.model_validate_json(body))
+    raise problems.ProblemError(problems.Code.INTERNAL, f"the supervisor answered {status}")
