@@ -94,6 +94,11 @@ class DockerBackend:
                     return await self.run(self.engine.logs, found.name, lines)
         return ""
 
+    async def sleep_all(self) -> None:
+        """Ends every container in order, and removes the network; episodes stay on their volumes."""
+        await asyncio.gather(*(each.sleep() for each in self._environments.values()))
+        await self.run(self.engine.tidy)
+
     async def close(self) -> None:
         """Stops watching; the containers run on, to be adopted. Twice is fine."""
         if self._closed.is_set():

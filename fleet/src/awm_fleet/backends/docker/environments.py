@@ -99,17 +99,21 @@ class Environment:
             self._task.cancel()
             await asyncio.wait([self._task])
 
+    async def sleep(self) -> None:
+        """Ends the container in order; returns when it is gone. Its episodes stay."""
+        self._wanted = False
+        self._nudge.set()
+        if self._task is not None:
+            await asyncio.wait([self._task])
+        self._forget_failure()
+
     async def forget(self, left_behind: Awaitable[list[str]]) -> None:
         """Ends it, and removes all that is left of it.
 
         Args:
             left_behind: Names of containers or volumes of this environment, of earlier bundles too.
         """
-        self._wanted = False
-        self._nudge.set()
-        if self._task is not None:
-            await asyncio.wait([self._task])
-        self._forget_failure()
+        await self.sleep()
         for name in {*self._names, *(await left_behind)}:
             await self._host.run(self._host.engine.end, name, 0.0)
             await self._host.run(self._host.engine.forget, name)
