@@ -1,6 +1,7 @@
 """A scenario in a container for the length of a test, on testcontainers' own base class."""
 
 import hashlib
+import importlib.metadata
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,7 +18,7 @@ from awm_runtime.contract import episodes, verdicts
 from awm_runtime.server import __main__ as server
 
 AGENT_PORT, CONTROL_PORT = 8001, 8002
-DEFAULT_BASE = "docker:awm-runtime:0.1.0"
+DEFAULT_BASE = f"docker:awm-runtime:{importlib.metadata.version('awm-fleet')}"
 """What `make images` gives the engine."""
 _SCRATCH = "rw,noexec,nosuid,nodev,size=64m"
 _START = timedelta(seconds=60)

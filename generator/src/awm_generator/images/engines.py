@@ -76,17 +76,15 @@ class Engine:
                 if said := _error(line):
                     raise errors.ImageError(f"the Docker engine refuses the images: {said}")
 
-    def known(self, label: str) -> dict[str, dict[str, str]]:
-        """The labels of its images that have `label`, by name."""
+    def known(self, label: str) -> dict[str, tuple[str, dict[str, str]]]:
+        """The ids and labels of its images that have `label`, by name."""
         filters = json.dumps({"label": [label]})
         listed = cast(list[dict[str, Any]], self._json("GET", f"/images/json?filters={filters}"))
-        return {tag: dict(each.get("Labels") or {}) for each in listed for tag in each.get("RepoTags") or ()}
-
-    def digests(self, label: str) -> dict[str, str]:
-        """The ids of its images that have `label`, by name."""
-        filters = json.dumps({"label": [label]})
-        listed = cast(list[dict[str, Any]], self._json("GET", f"/images/json?filters={filters}"))
-        return {tag: str(each["Id"]) for each in listed for tag in each.get("RepoTags") or ()}
+        return {
+            tag: (str(each["Id"]), dict(each.get("Labels") or {}))
+            for each in listed
+            for tag in each.get("RepoTags") or ()
+        }
 
     def remove(self, name: str) -> None:
         """Forgets an image.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from awm_generator.images import archives, engines, errors, layouts, model, references, registries, sources
+from awm_generator.images import archives, assembly, engines, errors, layouts, model, references, registries, sources
 from awm_runtime import names
 
 PREFIX = "awm"
@@ -124,7 +124,7 @@ class _ToEngine:
         self._engine = engine
         self._prefix = prefix
         self._platform = engine.platform()
-        self._known = engine.digests("dev.awm.scenario")
+        self._known = {name: id for name, (id, _) in engine.known(assembly.SCENARIO).items()}
 
     def put(self, batch: Sequence[Item]) -> list[Stored]:
         chosen = [

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from awm_generator.images import engines, errors, inspection, layouts, model, references, registries, sources
+from awm_generator.images import assembly, engines, errors, inspection, layouts, model, references, registries, sources
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -107,11 +107,9 @@ class _EnginePlace(Place):
         self._engine = engine
 
     def entries(self) -> list[Entry]:
-        ids = self._engine.digests("dev.awm.scenario")
-        labelled = self._engine.known("dev.awm.scenario")
         return [
-            Entry(name, ids[name], *described)
-            for name, labels in labelled.items()
+            Entry(name, id, *described)
+            for name, (id, labels) in self._engine.known(assembly.SCENARIO).items()
             if (described := inspection.name_of(labels))
         ]
 

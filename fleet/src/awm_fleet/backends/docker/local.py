@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import importlib.metadata
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -53,6 +54,7 @@ async def backend(state: Path, base: str | None) -> AsyncIterator[LocalDockerBac
         PermanentError: The state folder is in use, or the engine may not be used.
         TransientError: No engine answers.
     """
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per look at a container is too many
     held = states.take(state)
     try:
         fleet = hashlib.sha256(bytes(held.folder)).hexdigest()[:8]
