@@ -10,7 +10,7 @@ export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup up down demo test test-unit test-contract test-e2e check imports format bench bench-router clean
+.PHONY: help setup up down demo test test-unit test-contract test-e2e test-docker images check imports format bench bench-images bench-router clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,13 @@ test-contract: setup ## Run the contract tests
 test-e2e: setup ## Run the tests that start real processes
 	@$(BIN)/pytest tests/e2e
 
+test-docker: setup ## Run the tests that need a Docker engine (with AWM_REQUIRE=docker a missing one fails them)
+	@$(BIN)/pytest tests/docker
+	@$(BIN)/pytest tests/contract/backends -k docker
+
+images: setup ## Build the base images of containers and print their sizes (IMAGES_ARGS="--base debian")
+	@$(BIN)/python images/build.py $(IMAGES_ARGS)
+
 check: setup imports ## Check format, lint, types, imports and the lock file
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/ruff check --quiet
@@ -58,6 +65,9 @@ format: setup ## Format the code and mend what lint can mend
 
 bench: setup ## Run the benchmarks: table on standard error, JSON on standard output (BENCH_ARGS="--write --only calls")
 	@PYTHONPATH=tests $(BIN)/python -m bench $(BENCH_ARGS)
+
+bench-images: setup ## Measure the assembly, pushing and starting of 1,000 images (BENCH_ARGS="--quick")
+	@PYTHONPATH=tests $(BIN)/python -m bench.images $(BENCH_ARGS)
 
 bench-router: setup ## Measure what the router costs: table on standard error, JSON on standard output (BENCH_ARGS=--quick)
 	@PYTHONPATH=tests $(BIN)/python -m bench.router $(BENCH_ARGS)

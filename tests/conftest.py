@@ -18,6 +18,7 @@ KINDS = {
     "unit": "one part at a time, no network",
     "contract": "what others rely on: protocols, formats, routes",
     "e2e": "real processes",
+    "docker": "a real Docker engine, image registry and skopeo",
     "bench": "measurements; run by `make bench` only",
 }
 RUN_LABEL = f"AWM_TEST_RUN={uuid.uuid4().hex}"
@@ -78,6 +79,32 @@ def uv(missing: Callable[[str, str], NoReturn]) -> Path:
     if not command.exists():
         missing("uv", "no .tools/bin/uv: run `make setup`")
     return command
+
+
+@pytest.fixture(scope="session")
+def docker_engine(missing: Callable[[str, str], NoReturn]) -> None:
+    """A Docker engine that answers."""
+    if shutil.which("docker") is None:
+        missing("docker", "no docker on the PATH")
+    asked = subprocess.run(["docker", "version", "--format", "{{.Server.Version}}"], capture_output=True, text=True)
+    if asked.returncode:
+        missing("docker", f"no Docker engine answers: {asked.stderr.strip().splitlines()[-1]}")
+
+
+@pytest.fixture(scope="session")
+def runtime_base(
+    docker_engine: None, missing: Callable[[str, str], NoReturn], tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """The reference of the runtime's base image, made from this checkout in an OCI layout; or what AWM_BASE names."""
+    if given := os.environ.get("AWM_BASE"):
+        return given
+    folder = tmp_path_factory.mktemp("base-images")
+    own = os.geteuid() == 0 and shutil.which("mmdebstrap") is not None
+    command = [sys.executable, ROOT / "images" / "build.py", *(["--base", "debian"] if own else [])]
+    built = subprocess.run([*command, "--layouts", folder], cwd=ROOT, capture_output=True, text=True)
+    if built.returncode:
+        missing("docker", f"the base images cannot be built: {built.stdout}{built.stderr}")
+    return f"oci:{folder}/awm-runtime"
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ LONGEST_MODULE = 500
 # A letter in brackets keeps a pattern from finding itself in this file.
 UNWANTED = {
     "a path of one machine": r"/(?:w)ork/(?:main|shared)|/(?:r)oot/|/(?:t)mp/scratch|/(?:h)ome/\w+/",
-    "the host of a registry": r"[p]ypi\.org|[p]ythonhosted\.org|[n]pmjs\.org|[d]ocker\.io|[g]hcr\.io|[q]uay\.io",
+    "the host of a registry": r"[p]ypi\.org|[p]ythonhosted\.org|[n]pmjs\.org|[d]ocker\.io/|[g]hcr\.io|[q]uay\.io",
     "a remark about authorship": r"(?i)[c]o-authored-by|[c]laude|[c]hatgpt|[c]opilot|[a]uthored by|by an? [a]i\b",
 }
 

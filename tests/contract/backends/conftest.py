@@ -1,8 +1,11 @@
 """The backends that the suite runs on, each as a fixture that makes a `harness.Harness`."""
 
+import asyncio
 import dataclasses
 import os
 import signal
+import subprocess
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +15,10 @@ import psutil
 import pytest
 
 from awm_fleet.backends import fake, protocol
+from awm_fleet.backends.docker import backend as containers
+from awm_fleet.backends.docker import plans
 from awm_fleet.backends.process import backend as processes
+from awm_generator.images import references
 from awm_registry import directory
 from awm_runtime.bundle import digest
 
@@ -147,7 +153,55 @@ async def process_harness(tmp_path: Path) -> AsyncIterator[ProcessHarness]:
         assert not left, left
 
 
-HARNESSES = ("fake_harness", "process_harness")
+class DockerHarness(ProcessHarness):
+    """Real containers on the same bundles."""
+
+    def __init__(self, folder: Path, base: str) -> None:
+        self._folder = folder
+        self.containers = containers.DockerBackend(
+            folder / "state", fleet=f"t{uuid.uuid4().hex[:8]}", base=references.parse(base)
+        )
+        self.backend = self.containers
+
+    async def crash(self, instance: directory.Instance) -> None:
+        name = plans.object_name(self.containers.engine.fleet, instance.id)
+        killing = await asyncio.create_subprocess_exec("docker", "kill", name, stdout=asyncio.subprocess.DEVNULL)
+        assert await killing.wait() == 0
+
+    async def close(self) -> None:
+        """Ends everything, and finds nothing left."""
+        fleet = self.containers.engine.fleet
+        for each in await self.backend.instances() if not self.containers.closed else ():
+            await self.backend.stop(protocol.Key(each.team, each.scenario, each.generation))
+        await self.backend.close()
+        _remove_all(fleet)
+
+
+def _remove_all(fleet: str) -> None:
+    """What a test left asleep on purpose: a volume, perhaps, or after `close` a running container."""
+    for kind, listing, removing in (
+        ("container", ("container", "ls", "-aq"), ("container", "rm", "-f")),
+        ("volume", ("volume", "ls", "-q"), ("volume", "rm")),
+        ("network", ("network", "ls", "-q"), ("network", "rm")),
+    ):
+        listed = subprocess.run(
+            ["docker", *listing, "--filter", f"label={plans.FLEET}={fleet}"], check=True, capture_output=True, text=True
+        ).stdout.split()
+        if listed:
+            subprocess.run(["docker", *removing, *listed], check=True, capture_output=True)
+        assert kind
+
+
+@pytest.fixture
+async def docker_harness(tmp_path: Path, runtime_base: str) -> AsyncIterator[DockerHarness]:
+    made = DockerHarness(tmp_path, runtime_base)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+HARNESSES = ("fake_harness", "process_harness", "docker_harness")
 
 
 @pytest.fixture(params=HARNESSES)

@@ -54,6 +54,13 @@ def up(
         Path | None,
         typer.Option("--keys", metavar="DIR", help="Keys that tokens are signed with; then every request needs one."),
     ] = None,
+    backend: Annotated[
+        supervisor.Kind, typer.Option("--backend", help="What scenarios run as: processes, or hardened containers.")
+    ] = "process",
+    base: Annotated[
+        str | None,
+        typer.Option("--base", metavar="REF", help="The runtime's base image for containers, see `awm image build`."),
+    ] = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option("--allow-host", metavar="NAME", help="A host name to answer beside HOST; `*` is for all."),
@@ -74,6 +81,8 @@ def up(
         idle_s=idle,
         keys=keys,
         host_names=tuple(allow_host or ()),
+        backend=backend,
+        base=base,
     )
     left_out = _detached(options) if detach else _in_front(options)
     if left_out:
@@ -205,6 +214,9 @@ def _arguments(options: supervisor.Options) -> Iterable[str]:
     yield from ("--routers", str(options.routers), "--idle", str(options.idle_s))
     if options.keys is not None:
         yield from ("--keys", str(options.keys))
+    yield from ("--backend", options.backend)
+    if options.base is not None:
+        yield from ("--base", options.base)
     for each_name in options.host_names:
         yield from ("--allow-host", each_name)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from awm_fleet.cli import bundle, catalog, demo, env, episode, fleet, output, token, tools, verify
+from awm_fleet.cli import bundle, catalog, demo, env, episode, fleet, image, output, token, tools, verify
 from awm_runtime import errors
 from awm_runtime.contract import problems
 
@@ -35,6 +35,7 @@ app.command("logs", epilog=fleet.LOGS_EXAMPLES)(fleet.logs)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.add_typer(env.app, name="env")
 app.add_typer(bundle.app, name="bundle")
+app.add_typer(image.app, name="image")
 app.add_typer(catalog.app, name="catalog")
 app.command("tools", epilog=tools.TOOLS_EXAMPLES)(tools.tools)
 app.command("call", epilog=tools.CALL_EXAMPLES)(tools.call)

@@ -6,17 +6,33 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from awm_fleet import shelves
 from awm_fleet.backends import protocol
-from awm_fleet.backends.process import backend
 from awm_registry import directory
 from awm_registry.catalogue import model
 from awm_runtime import errors
 from awm_runtime.contract import problems
 
 logger = logging.getLogger("awm.fleet")
+
+
+class LocalBackend(protocol.Backend, Protocol):
+    """What a fleet on this machine needs of its backend, beside what every backend does."""
+
+    @property
+    def version(self) -> int:
+        """How many changes of instances there were."""
+        ...
+
+    def open_episodes(self, spec: protocol.EnvironmentSpec) -> int:
+        """How many episodes of an environment take calls, as far as is known; wakes nothing, and may block."""
+        ...
+
+    def pids(self) -> set[int]:
+        """The processes that the backend waits for itself."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +64,7 @@ class LocalFleet:
         idle_s: A scenario that nobody uses for so long is put to sleep.
     """
 
-    def __init__(self, runs: backend.ProcessBackend, shelf: shelves.Shelf, *, idle_s: float) -> None:
+    def __init__(self, runs: LocalBackend, shelf: shelves.Shelf, *, idle_s: float) -> None:
         self._backend = runs
         self._shelf = shelf
         self._idle_s = idle_s

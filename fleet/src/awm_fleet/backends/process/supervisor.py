@@ -7,10 +7,10 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from awm_fleet import shelves
 from awm_fleet.backends.process import api, backend, fleets, routers, states
@@ -20,6 +20,7 @@ from awm_runtime.server import configuration
 
 logger = logging.getLogger("awm.fleet")
 
+Kind = Literal["process", "docker"]
 DEFAULT_IDLE_S = 900.0
 _REAP_S = 1.0
 _PATIENCE_S = 30.0
@@ -39,6 +40,8 @@ class Options:
         idle_s: A scenario that nobody uses for so long is put to sleep, in seconds.
         keys: The folder of the keys that tokens are signed with; must be given where `host` is not loopback.
         host_names: Host names that are answered beside the loopback ones.
+        backend: What scenarios run as.
+        base: The runtime's base image, for containers; by default the engine's own.
     """
 
     bundles: Sequence[Path]
@@ -49,6 +52,8 @@ class Options:
     idle_s: float = DEFAULT_IDLE_S
     keys: Path | None = None
     host_names: Sequence[str] = ()
+    backend: Kind = "process"
+    base: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,7 @@ async def _serve(options: Options, on_ready: Callable[[Ready], None], variables:
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
     async with contextlib.AsyncExitStack() as running:
-        runs = backend.ProcessBackend(options.state, variables)
-        running.push_async_callback(runs.close)
+        runs = await running.enter_async_context(_backend(options, variables))
         state = options.state.resolve()
         shelf = shelves.stock(bundles, state / states.CATALOGUE)
         if not shelf.entries:
@@ -124,6 +128,24 @@ async def _serve(options: Options, on_ready: Callable[[Ready], None], variables:
             ready.set()
             on_ready(Ready(beside.url, shelf, time.monotonic() - began))
         await stop.wait()
+
+
+@contextlib.asynccontextmanager
+async def _backend(options: Options, variables: Mapping[str, str]) -> AsyncIterator[fleets.LocalBackend]:
+    """The backend that is asked for; at the end nothing of it runs, and episodes stay."""
+    if options.backend == "process":
+        processes = backend.ProcessBackend(options.state, variables)
+        try:
+            yield processes
+        finally:
+            await processes.close()
+        return
+    try:
+        from awm_fleet.backends.docker import local
+    except ModuleNotFoundError as exc:
+        raise errors.PermanentError("containers need the docker extra: install awm-fleet[docker]") from exc
+    async with local.backend(options.state, options.base) as containers:
+        yield containers
 
 
 async def _cancelled(tasks: "list[asyncio.Task[None]]") -> None:

@@ -22,7 +22,7 @@ def digest(bundle: model.Bundle | Path) -> str:
     """
     if isinstance(bundle, Path):
         bundle = reading.read(bundle)
-    lines = sorted(f"{path}\0{hashlib.sha256(content).hexdigest()}\n" for path, content in _files(bundle).items())
+    lines = sorted(f"{path}\0{hashlib.sha256(content).hexdigest()}\n" for path, content in files(bundle).items())
     return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
 
 
@@ -37,7 +37,8 @@ def canonical(value: object) -> bytes:
     return text.encode(errors="surrogatepass")  # JSON may name half of a surrogate pair
 
 
-def _files(bundle: model.Bundle) -> dict[str, bytes]:
+def files(bundle: model.Bundle) -> dict[str, bytes]:
+    """What the identity is made of, by path: written to a folder it is a bundle with the same digest."""
     scenario = bundle.scenario.model_dump(mode="json", exclude=set(model.DERIVED), exclude_none=True)
     tasks = [canonical(task.model_dump(mode="json", exclude_none=True)) for task in bundle.tasks]
     verifiers = {f"verifiers/{task}.{mode}.py": source.encode() for (task, mode), source in bundle.verifiers.items()}

@@ -9,9 +9,9 @@ from typing import Literal
 
 from awm_runtime.determinism import context, sql
 
-_MAX_PAGES = 131_072  # of 4 KiB: a seed of more than 512 MiB is a mistake
-_STEPS_PER_TICK = 1_000_000
-_MAX_TICKS = 1_000  # steps are counted, not seconds, so that the same SQL fails on every machine
+MAX_PAGES = 131_072  # of 4 KiB: a seed of more than 512 MiB is a mistake
+STEPS_PER_TICK = 1_000_000
+MAX_TICKS = 1_000  # steps are counted, not seconds, so that the same SQL fails on every machine
 _FORBIDDEN = frozenset(
     {
         sqlite3.SQLITE_ATTACH,
@@ -42,7 +42,7 @@ def memory(clock: datetime, foreign_keys: Literal["on", "off"]) -> Iterator[sqli
         context.entered(context.CallContext(clock=clock, seed=0, number=0)),
     ):
         connection.execute("PRAGMA page_size = 4096")
-        connection.execute(f"PRAGMA max_page_count = {_MAX_PAGES}")
+        connection.execute(f"PRAGMA max_page_count = {MAX_PAGES}")
         connection.execute(f"PRAGMA foreign_keys = {foreign_keys}")
         sql.install(connection)
         yield connection
@@ -53,9 +53,9 @@ def run(connection: sqlite3.Connection, statement: str) -> str | None:
 
     Statements that reach outside the database or change how it works are refused, and so are endless ones.
     """
-    ticks = iter(range(_MAX_TICKS))
-    connection.set_authorizer(_authorize)
-    connection.set_progress_handler(lambda: next(ticks, None) is None, _STEPS_PER_TICK)
+    ticks = iter(range(MAX_TICKS))
+    connection.set_authorizer(authorize)
+    connection.set_progress_handler(lambda: next(ticks, None) is None, STEPS_PER_TICK)
     try:
         connection.execute(statement).fetchall()
     except (sqlite3.Error, sqlite3.Warning, OverflowError, ValueError) as exc:
@@ -64,6 +64,13 @@ def run(connection: sqlite3.Connection, statement: str) -> str | None:
         connection.set_progress_handler(None, 0)
         connection.set_authorizer(None)
     return None
+
+
+def authorize(action: int, first: str | None, *_: str | None) -> int:
+    """SQLite's authorizer: refuses what reaches outside the database or changes how it works."""
+    # Full-text tables ask for the data version themselves.
+    harmless = action == sqlite3.SQLITE_PRAGMA and first == "data_version"
+    return sqlite3.SQLITE_DENY if action in _FORBIDDEN and not harmless else sqlite3.SQLITE_OK
 
 
 def split(text: str) -> Iterator[str]:
@@ -87,12 +94,6 @@ def table_of(statement: str) -> str | None:
 def quoted(name: str) -> str:
     """`name` as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def _authorize(action: int, first: str | None, *_: str | None) -> int:
-    # Full-text tables ask for the data version themselves.
-    harmless = action == sqlite3.SQLITE_PRAGMA and first == "data_version"
-    return sqlite3.SQLITE_DENY if action in _FORBIDDEN and not harmless else sqlite3.SQLITE_OK
 
 
 def _has_content(text: str) -> bool:

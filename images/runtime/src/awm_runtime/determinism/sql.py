@@ -15,7 +15,9 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from awm_runtime.determinism import context
 
@@ -27,26 +29,56 @@ _LONGEST_BLOB = 1_000_000_000
 _ZONES = frozenset({"localtime", "utc"})
 
 
-def install(connection: sqlite3.Connection) -> None:
+class Connection(Protocol):
+    """What functions can be registered on, as on the `sqlite3` module's connections."""
+
+    def create_function(
+        self, name: str, narg: int, func: Callable[..., Value], /, *, deterministic: bool = False
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class Library:
+    """The SQLite that a connection belongs to.
+
+    Attributes:
+        version: Its version.
+        evaluate: Runs a query of one value on a connection that has the real functions.
+    """
+
+    version: tuple[int, ...]
+    evaluate: Callable[[str, tuple[Value, ...]], Value]
+
+    def call(self, name: str, *arguments: Value) -> Value:
+        """What a real function answers."""
+        return self.evaluate(_call(name, len(arguments)), arguments)
+
+
+def install(connection: Connection, library: Library | None = None) -> None:
     """Replaces the date, time and random functions of `connection`; each call reads `context.current()`.
+
+    Args:
+        connection: The connection.
+        library: The SQLite that it belongs to; by default that of the `sqlite3` module.
 
     `random()` and `randomblob()` are not registered as deterministic: `ORDER BY random()` would be one constant for all
     rows. The real ones can't be used in an index or a CHECK either.
     """
+    library = library or _MODULE
     for name, render in _RENDERINGS.items():
-        connection.create_function(name, -1, functools.partial(_rendered, name, render), deterministic=True)
+        connection.create_function(name, -1, functools.partial(_rendered, library, name, render), deterministic=True)
     for name, render in _KEYWORDS.items():
         connection.create_function(name, 0, functools.partial(_present, render), deterministic=True)
     for name, function, arguments in (
-        ("julianday", functools.partial(_delegated, "julianday"), -1),
-        ("unixepoch", functools.partial(_delegated, "unixepoch"), -1),
-        ("strftime", _strftime, -1),
-        ("timediff", _timediff, 2),
+        ("julianday", functools.partial(_delegated, library, "julianday"), -1),
+        ("unixepoch", functools.partial(_delegated, library, "unixepoch"), -1),
+        ("strftime", functools.partial(_strftime, library), -1),
+        ("timediff", functools.partial(_timediff, library), 2),
     ):
-        if sqlite3.sqlite_version_info >= _SINCE.get(name, ()):
+        if library.version >= _SINCE.get(name, ()):
             connection.create_function(name, arguments, function, deterministic=True)
     connection.create_function("random", 0, _random)
-    connection.create_function("randomblob", 1, _randomblob)
+    connection.create_function("randomblob", 1, functools.partial(_randomblob, library))
 
 
 def _datetime_text(moment: datetime) -> str:
@@ -69,34 +101,34 @@ def _present(render: Callable[[datetime], str]) -> str:
     return render(context.current().now())
 
 
-def _rendered(name: str, render: Callable[[datetime], str], *arguments: Value) -> Value:
+def _rendered(library: Library, name: str, render: Callable[[datetime], str], *arguments: Value) -> Value:
     """One of `datetime()`, `date()` and `time()`; the common calls without a modifier are answered here."""
     if not arguments or arguments == ("now",):
         return _present(render)
-    return _delegated(name, *arguments)
+    return _delegated(library, name, *arguments)
 
 
-def _delegated(name: str, *arguments: Value) -> Value:
-    return _real(name, *_frozen(arguments))
+def _delegated(library: Library, name: str, *arguments: Value) -> Value:
+    return library.call(name, *_frozen(library, arguments))
 
 
-def _strftime(*arguments: Value) -> Value:
+def _strftime(library: Library, *arguments: Value) -> Value:
     if not arguments:
         return None
-    return _real("strftime", arguments[0], *_frozen(arguments[1:]))
+    return library.call("strftime", arguments[0], *_frozen(library, arguments[1:]))
 
 
-def _timediff(left: Value, right: Value) -> Value:
-    return _real("timediff", *_frozen((left,))[:1], *_frozen((right,))[:1])
+def _timediff(library: Library, left: Value, right: Value) -> Value:
+    return library.call("timediff", *_frozen(library, (left,))[:1], *_frozen(library, (right,))[:1])
 
 
-def _frozen(arguments: tuple[Value, ...]) -> list[Value]:
+def _frozen(library: Library, arguments: tuple[Value, ...]) -> list[Value]:
     """A time value and its modifiers with the present spelled out, and with UTC as the local time."""
     time_value, modifiers = (arguments[0], list(arguments[1:])) if arguments else ("now", [])
     word = _word(time_value)
     if word == "now":
         time_value = _moment_text()
-    elif word in ("subsec", "subsecond") and sqlite3.sqlite_version_info >= _SUBSECOND_TIME_VALUE_SINCE:
+    elif word in ("subsec", "subsecond") and library.version >= _SUBSECOND_TIME_VALUE_SINCE:
         time_value = _moment_text()
         modifiers.insert(0, word)
     return [time_value, *("+0 seconds" if _word(modifier) in _ZONES else modifier for modifier in modifiers)]
@@ -120,8 +152,8 @@ def _random() -> int:
     return -(bits >> 1) if bits & 1 else bits >> 1
 
 
-def _randomblob(length: Value) -> bytes:
-    count = length if isinstance(length, int) else _evaluated("SELECT CAST(? AS INTEGER)", (length,))
+def _randomblob(library: Library, length: Value) -> bytes:
+    count = length if isinstance(length, int) else library.evaluate("SELECT CAST(? AS INTEGER)", (length,))
     if not isinstance(count, int):
         count = 1
     if count > _LONGEST_BLOB:
@@ -152,10 +184,6 @@ class _Holder:
 _plain = _Plain()
 
 
-def _real(name: str, *arguments: Value) -> Value:
-    return _evaluated(_call(name, len(arguments)), arguments)
-
-
 @functools.cache
 def _call(name: str, count: int) -> str:
     return f"SELECT {name}({', '.join('?' * count)})"
@@ -164,3 +192,6 @@ def _call(name: str, count: int) -> str:
 def _evaluated(query: str, arguments: tuple[Value, ...]) -> Value:
     value: Value = _plain.holder.connection.execute(query, arguments).fetchone()[0]
     return value
+
+
+_MODULE = Library(sqlite3.sqlite_version_info, _evaluated)

@@ -10,6 +10,8 @@ from awm_runtime import errors
 from awm_runtime.server import keeper, logs
 
 TOKEN_VARIABLE = "AWM_CONTROL_TOKEN"  # noqa: S105 - its name
+TOKEN_HASH_VARIABLE = "AWM_CONTROL_TOKEN_SHA256"  # noqa: S105 - its name
+DIGEST_VARIABLE = "AWM_BUNDLE_DIGEST"
 KEYS_VARIABLE = "AWM_TOKEN_KEYS"
 ID_VARIABLE = "AWM_INSTANCE_ID"
 TEAM_VARIABLE = "AWM_TEAM"
@@ -20,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m awm_runtime.server", description=__doc__)
     parser.add_argument("bundle", type=Path, help="the bundle's folder")
     parser.add_argument("--state", type=Path, required=True, help="where episodes live")
+    parser.add_argument("--seeds", type=Path, help="a folder with databases that were built before, for these bundles")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8001, help="agent plane; 0: any")
     parser.add_argument("--control-port", type=int, default=8002, help="control plane; 0: any")
@@ -33,7 +36,10 @@ def main(arguments: list[str] | None = None) -> int:
         port=given.port,
         control_port=given.control_port,
         token=os.environ.get(TOKEN_VARIABLE),
+        token_hash=os.environ.get(TOKEN_HASH_VARIABLE),
         host_names=tuple(given.allow_host),
+        digest=os.environ.get(DIGEST_VARIABLE),
+        seeds=given.seeds,
         keys=Path(keys) if (keys := os.environ.get(KEYS_VARIABLE)) else None,
         id=os.environ.get(ID_VARIABLE, ""),
         team=os.environ.get(TEAM_VARIABLE, ""),

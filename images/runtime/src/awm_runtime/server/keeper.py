@@ -20,8 +20,8 @@ from types import FrameType
 from typing import Any
 
 from awm_runtime import errors
-from awm_runtime.bundle import digest, reading
-from awm_runtime.server import configuration, hosts, inflight, lives, settings, sockets
+from awm_runtime.bundle import digest
+from awm_runtime.server import configuration, hosts, inflight, lives, orphans, settings, sockets, storage
 from awm_runtime.verification import sandbox
 
 logger = logging.getLogger("awm.keeper")
@@ -42,9 +42,12 @@ class Options:
         host: The address of both planes.
         port: The agent plane's port; 0: any.
         control_port: The control plane's port; 0: any.
-        token: The control plane's token; must be given where `host` is not loopback.
+        token: The control plane's token; this or its hash must be given where `host` is not loopback.
+        token_hash: SHA-256 (hex) of that token, for places where no secret may be.
         host_names: Host names that are answered beside the loopback ones; `*` for all.
         watched: Whether a person reads the log: then each call and each episode has a line.
+        digest: What the bundle's digest must be; an image says so of its bundle.
+        seeds: A folder with databases that were built before, each named by its bundle's digest (`seed_name`).
         keys: A file with public keys: then both planes take tokens that were signed with them, and agents need one.
         id: The id that control tokens for this instance alone name.
         team: Whose tokens are taken.
@@ -56,8 +59,11 @@ class Options:
     port: int = 8001
     control_port: int = 8002
     token: str | None = None
+    token_hash: str | None = None
     host_names: tuple[str, ...] = ()
     watched: bool = False
+    digest: str | None = None
+    seeds: Path | None = None
     keys: Path | None = None
     id: str = ""
     team: str = ""
@@ -81,12 +87,13 @@ class Keeper:
 
     Raises:
         PermanentError: A port is taken, a token is missing, or the state folder is in use or cannot be written.
-        BundleError: The bundle cannot be read.
+        BundleError: The bundle cannot be read, or is another one than `digest` says.
     """
 
     def __init__(self, options: Options, environment: Mapping[str, str] = os.environ) -> None:
         token = (options.token or "").strip()
-        if not token and options.keys is None and not sockets.is_loopback(options.host):
+        token_hash = hashlib.sha256(token.encode()).hexdigest() if token else options.token_hash
+        if not token_hash and options.keys is None and not sockets.is_loopback(options.host):
             raise errors.PermanentError(
                 f"{options.host} is reachable from other machines: give the control plane a token (AWM_CONTROL_TOKEN) "
                 "or the public keys of signed ones (AWM_TOKEN_KEYS)"
@@ -97,8 +104,10 @@ class Keeper:
                 "give an instance a folder with the public file alone"
             )
         self._limits = settings.Settings.from_environment(environment)
-        bundle = reading.read(options.bundle)
-        self._state = options.state / digest.digest(bundle).removeprefix("sha256:")[:16]
+        identity = digest.digest(options.bundle)
+        if options.digest not in (None, identity):
+            raise errors.BundleError(f"{options.bundle} has the digest {identity}, and {options.digest} is wanted")
+        self._state = options.state / identity.removeprefix("sha256:")[:16]
         with contextlib.ExitStack() as taken:
             taken.callback(
                 os.close,
@@ -117,12 +126,14 @@ class Keeper:
             state=str(self._state.resolve()),
             agent_url=self.address.agent_url,
             host_names=(*hosts.LOOPBACK, sockets.authority(options.host), *options.host_names),
-            token_hash=hashlib.sha256(token.encode()).hexdigest() if token else None,
+            token_hash=token_hash,
             watched=options.watched,
             keys=str(options.keys.absolute()) if options.keys is not None else None,
             id=options.id,
             team=options.team,
         )
+        if options.seeds is not None:
+            _take_seed(options.seeds / seed_name(identity), self._config.seed)
         self._environment = configuration.scrubbed(environment)
         self._in_flight = self._table(self._config.in_flight)
         self._stopping = False
@@ -202,6 +213,8 @@ class Keeper:
             if life.ready and not announced:
                 announced = True
                 on_ready(self.address)
+            if os.getpid() == 1:
+                orphans.reap(life.pids)
             self._wait(TICK_S)
         return life.ready
 
@@ -236,6 +249,17 @@ def serve(options: Options, on_ready: Callable[[Address], None]) -> None:
         keeper.run(on_ready)
     finally:
         keeper.close()
+
+
+def seed_name(identity: str) -> str:
+    """The file name of a database that was built before, for the bundle with the digest `identity`."""
+    return f"{identity.removeprefix('sha256:')}.db"
+
+
+def _take_seed(built: Path, seed: Path) -> None:
+    """Copies a database that belongs to the bundle to where the instance would build it."""
+    if built.is_file() and not seed.exists():
+        storage.copy(built, seed)
 
 
 def _nothing(_address: Address) -> None:

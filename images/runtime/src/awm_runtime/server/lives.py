@@ -154,6 +154,11 @@ class Life:
         self._kill_if_stuck()
         return True
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Its processes that are this process's children."""
+        return tuple(each.pid for each in (self.instance, self.judge) if each is not None)
+
     def end_group(self) -> None:
         """Kills what the instance left of its process group: processes of its episodes that hang in their code."""
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -1,0 +1,1 @@
+"""Environments as containers of a Docker engine on this machine: one hardened container each."""

@@ -1,0 +1,76 @@
+"""`awm up --backend docker`: a fleet of containers behind one port."""
+
+import asyncio
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mcp
+import pytest
+
+from awm_fleet import examples
+from awm_fleet.backends.docker import plans
+from awm_registry import client
+from awm_runtime.contract import verdicts
+
+AWM = [sys.executable, "-m", "awm_fleet"]
+
+
+def run(*command: object) -> str:
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+def labelled(kind: str, *options: str) -> list[str]:
+    return run(
+        "docker", kind, "ls", *options, "--filter", f"label={plans.FLEET}", "--format", "{{json .}}"
+    ).splitlines()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, runtime_base: str) -> Iterator[dict[str, Any]]:
+    """A fleet with both examples; what `awm status` says of it."""
+    state = tmp_path / "state"
+    bundles = [option for name in examples.names() for option in ("--bundles", examples.path(name))]
+    run(*AWM, "up", *bundles, "--state", state, "--port", 0, "--backend", "docker", "--base", runtime_base, "--detach")
+    volumes = set(labelled("volume"))
+    try:
+        yield {**json.loads(run(*AWM, "status", "--json", "--state", state)), "state": state}
+    finally:
+        run(*AWM, "down", "--state", state)
+        assert not [
+            each for each in labelled("container", "-a") if json.loads(each)["Names"].startswith(_prefix(state))
+        ]
+        for each in set(labelled("volume")) - volumes:
+            run("docker", "volume", "rm", json.loads(each)["Name"])
+        run("docker", "image", "rm", "-f", "awm/clinic:1", "awm/library:1")
+
+
+def _prefix(state: Path) -> str:
+    return f"awm-{hashlib.sha256(bytes(state.resolve())).hexdigest()[:8]}-"
+
+
+async def tools_of(url: str) -> list[str]:
+    async with mcp.Client(url) as tools:
+        return [tool.name for tool in (await tools.list_tools()).tools]
+
+
+def test_an_mcp_client_works_through_it_and_an_episode_is_judged(fleet: dict[str, Any]) -> None:
+    assert {each["state"] for each in fleet["scenarios"]} == {"asleep"}
+    assert "list_my_loans" in asyncio.run(asyncio.wait_for(tools_of(f"{fleet['url']}/s/library/mcp"), 60))
+    with client.ControlClient(fleet["url"]) as control:
+        [episode] = control.open(scenario="library", task="next-due")
+        with client.ToolClient(episode.mcp_url) as tools:
+            loans = tools.call("list_my_loans", {}).data()["items"]
+        verdict = control.verify(
+            episode.id, verdicts.VerifyRequest(answer=f"{loans[0]['title']}, by {loans[0]['due_on']}")
+        )
+    assert verdict.outcome == "completed"
+    seen = json.loads(run(*AWM, "status", "--json", "--state", fleet["state"]))
+    states = {each["name"]: each["state"] for each in seen["scenarios"]}
+    assert states == {"library": "ready", "clinic": "asleep"}
