@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from awm_fleet import examples
-from bench import calls, episodes, fleet, load, memory, report, starts, worlds
+from bench import calls, episodes, fleet, gates, load, memory, report, starts, worlds
 
 PAGE = worlds.ROOT / "docs" / "benchmarks.md"
 _MEMORY_DISK = Path("/dev/shm")  # where episodes live in production; a disk's pace is not what is measured
@@ -32,6 +32,7 @@ class Size:
             "calls": lambda world, state: calls.measure(world, state, self.calls),
             "episodes": lambda world, state: episodes.measure(world, state, self.lives),
             "memory": lambda world, state: memory.measure(world, state, self.counts),
+            "gates": lambda world, _: gates.measure(world, self.starts),
             "starts": lambda world, state: starts.measure(world, state, starts=self.starts, episodes=self.counts[-1]),
         }
 
