@@ -2,7 +2,8 @@
 
 import difflib
 import functools
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +33,23 @@ class Document:
         return errors.Place(self.file, self._lines.get(known, 1), ".".join(map(str, path)) or "the whole file")
 
 
+    def filled(self, fill: Callable[[str], str]) -> "Document":
+        """The document with every text in it, keys too, put through `fill`."""
+        lines = {
+            tuple(fill(part) if isinstance(part, str) else part for part in path): line
+            for path, line in self._lines.items()
+        }
+        return Document(self.file, _filled(self.data, fill), lines)
+
+
+def _filled(data: Any, fill: Callable[[str], str]) -> Any:
+    if isinstance(data, str):
+        return fill(data)
+    if isinstance(data, dict):
+        return {_filled(key, fill): _filled(value, fill) for key, value in data.items()}
+    return [_filled(each, fill) for each in data] if isinstance(data, list) else data
+
+
 class _Loader(yaml.SafeLoader):
     """YAML in which only `true` and `false` are flags, so that `on`, `no` and `yes` stay words."""
 
@@ -44,7 +62,7 @@ _Loader.yaml_implicit_resolvers = {
     ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", __import__("re").compile(r"^(?:true|false)$"), list("tf"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
 
 
 def parse(file: Path) -> Document:
@@ -90,14 +108,14 @@ def _lines(file: Path, node: yaml.Node | None, path: Path_) -> Iterator[tuple[Pa
             yield from _lines(file, value, (*path, number))
 
 
-def validated(kind: type[_Model], document: Document, data: Any = None) -> _Model:
-    """The document's data, or `data` made of it, as a model.
+def validated(kind: type[_Model], document: Document) -> _Model:
+    """The document's data as a model.
 
     Raises:
         BlueprintError: a field is unknown, missing or of the wrong form; the nearest known field is offered.
     """
     try:
-        return kind.model_validate(document.data if data is None else data)
+        return kind.model_validate(document.data)
     except pydantic.ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         path = tuple(part for part in first["loc"] if part != "[key]")

@@ -321,9 +321,10 @@ def _action_steps(world: World, tool: Tool, names: python_text.Names) -> list[st
         lines.append(f"if {state} {test}:")
         lines.append(f'    raise refuse(409, f"This {label} is {shown}; it has to be {allowed}.")')
     lines += _rules(action.rules, names)
+    lines += [python_text.statement(each, names) for each in action.do]
     if spec.states and action.to:
         lines.append(f"{row}.{spec.states.field} = {layout.quoted(action.to)}")
-    return lines + [python_text.statement(each, names) for each in action.do]
+    return lines
 
 
 def _rules(rules: tuple[language.Rule, ...], names: python_text.Names) -> list[str]:

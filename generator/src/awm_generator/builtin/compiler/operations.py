@@ -38,10 +38,10 @@ def act(state: State, entity: str, key: int, action: str, inputs: Mapping[str, A
         raise Refused(*_wrong_state(state.world, entity, row[spec.states.field], operation))
     scope = Scope(state, entity, row, inputs)
     simulation.check(operation.rules, scope)
-    if spec.states and operation.to:
-        row[spec.states.field] = operation.to
     for statement in operation.do:
         simulation.assign(statement, scope)
+    if spec.states and operation.to:
+        row[spec.states.field] = operation.to
 
 
 def update(state: State, entity: str, key: int, values: Mapping[str, Any]) -> None:

@@ -144,7 +144,7 @@ def each(calls: Calls, rng: random.Random, voice: Voice, entity: str, action: st
         return None
     for selection in rng.sample(spec.selections, len(spec.selections)):
         trial = Calls(calls.state.copy(), list(calls.made))
-        say, where = _given(selection, rng)
+        say, where = _given(selection, rng, world.currency)
         rows = lookups.matching(trial.state, entity, where)
         if not selection.each or not 2 <= len(rows) <= _MOST_ROWS:
             continue
@@ -218,7 +218,7 @@ def ask(calls: Calls, rng: random.Random, voice: Voice, entity: str, number: int
     """Asks a question that the rows answer."""
     question = calls.state.world.entities[entity].questions[number]
     trial = Calls(calls.state, list(calls.made))
-    say, where = _given(question, rng)
+    say, where = _given(question, rng, voice.currency)
     rows = lookups.matching(trial.state, entity, where)
     if len(rows) < 2:
         return None
@@ -295,7 +295,7 @@ def _one(
     spec = trial.state.world.entities[entity]
     single = [selection for selection in spec.selections if not selection.each]
     if single and not plain and rng.random() < 0.5:
-        say, where = _given(selection := rng.choice(single), rng)
+        say, where = _given(selection := rng.choice(single), rng, voice.currency)
         rows = lookups.matching(trial.state, entity, where)
         name = str(selection.lowest or selection.highest)
         best = _extreme(trial.state, entity, rows, name, highest=selection.highest is not None)
@@ -339,9 +339,11 @@ def _inputs(
     return values, words, arguments
 
 
-def _given(described: language.Selection | language.Question, rng: random.Random) -> tuple[str, str]:
+def _given(
+    described: language.Selection | language.Question, rng: random.Random, currency: str
+) -> tuple[str, str]:
     """Words and condition with values for their placeholders."""
-    say, where = described.say, described.where
+    say, where = described.say.replace("{currency}", currency), described.where
     for name, values in described.given.items():
         value = str(rng.choice(values))
         say, where = say.replace(f"{{{name}}}", value.replace("_", " ")), where.replace(f"{{{name}}}", value)

@@ -16,7 +16,6 @@ from awm_runtime.bundle import model
 
 COUNT = 10
 _EASY, _MEDIUM = 2, 5
-_MOST_CALLS = 14
 _ALIKE = 0.9
 _TRIES = 60
 
@@ -121,19 +120,19 @@ def _several(planner: _Planner, voice: Voice) -> list[Step] | None:
 
 
 def _pair(planner: _Planner, voice: Voice) -> list[Step] | None:
-    return _chain(planner, voice, 3, _MEDIUM, asks=False)
+    return _chain(planner, voice, 4, _MEDIUM, asks=False)
 
 
 def _pair_and_question(planner: _Planner, voice: Voice) -> list[Step] | None:
-    return _chain(planner, voice, 3, _MEDIUM, asks=True)
+    return _chain(planner, voice, 4, _MEDIUM, asks=True)
 
 
 def _long(planner: _Planner, voice: Voice) -> list[Step] | None:
-    return _chain(planner, voice, 7, 12, asks=False)
+    return _chain(planner, voice, 9, 12, asks=False)
 
 
 def _long_and_question(planner: _Planner, voice: Voice) -> list[Step] | None:
-    return _chain(planner, voice, 7, 12, asks=True)
+    return _chain(planner, voice, 9, 12, asks=True)
 
 
 _LADDER: tuple[Make, ...] = (

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from awm_generator.builtin import errors, language, reading, shorthand
 from awm_generator.builtin.compiler import naming, worlds
@@ -67,18 +66,22 @@ def shared_vocabulary() -> dict[str, tuple[str, ...]]:
 
 
 @functools.cache
-def module(name: str, subject: str, label: str, plural: str, user: str, user_label: str) -> language.Module:
-    """A shipped module with its slots filled.
+def module(
+    name: str, subject: str, label: str, plural: str, user: str, user_label: str
+) -> tuple[language.Module, reading.Document]:
+    """A shipped module with its slots filled, and its document.
 
     Raises:
         BlueprintError: the module's own file is wrong.
     """
-    document = reading.module(reading.shipped_modules()[name])
     words = {
         "subject": subject, "subject.label": label, "subject.plural": plural,
         "user": user, "user.label": user_label,
     }  # fmt: skip
-    return reading.validated(language.Module, document, _filled(document.data, words))
+    document = reading.module(reading.shipped_modules()[name]).filled(
+        lambda text: _SLOT.sub(lambda match: words[match[1] + (match[2] or "")], text)
+    )
+    return reading.validated(language.Module, document), document
 
 
 @functools.cache
@@ -87,8 +90,10 @@ def _module_vocabulary(name: str) -> Mapping[str, tuple[str, ...]]:
     return {key: tuple(map(str, words)) for key, words in data.get("vocabulary", {}).items()}
 
 
-def attached(blueprint: language.Blueprint, file: Path, name: str, subject: str) -> language.Module:
-    """The module as this blueprint attaches it.
+def attached(
+    blueprint: language.Blueprint, file: Path, name: str, subject: str
+) -> tuple[language.Module, reading.Document]:
+    """The module as this blueprint attaches it, and its document.
 
     Raises:
         BlueprintError: there is no such module or entity.
@@ -116,7 +121,7 @@ def _chosen(
     chosen: list[tuple[str, str]] = []
     for name in sorted(rng.sample(offered, count), key=offered.index):
         subject = rng.choice(blueprint.attach[name]) if blueprint.attach[name] else ""
-        for key, entity in attached(blueprint, file, name, subject).entities.items():
+        for key, entity in attached(blueprint, file, name, subject)[0].entities.items():
             entities.setdefault(key, entity)
         chosen.append((name, subject))
     return entities, chosen
@@ -162,10 +167,3 @@ def _in_order(entities: Mapping[str, language.Entity], file: Path) -> dict[str, 
 def _title(pattern: str, vocabulary: Mapping[str, tuple[str, ...]], rng: random.Random) -> str:
     return re.sub(r"\{(\w+)\}", lambda match: rng.choice(vocabulary[match[1]]), pattern)
 
-
-def _filled(data: Any, words: Mapping[str, str]) -> Any:
-    if isinstance(data, str):
-        return _SLOT.sub(lambda match: words[match[1] + (match[2] or "")], data)
-    if isinstance(data, dict):
-        return {_filled(key, words): _filled(value, words) for key, value in data.items()}
-    return [_filled(each, words) for each in data] if isinstance(data, list) else data
