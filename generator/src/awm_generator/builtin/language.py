@@ -29,6 +29,7 @@ class Field(_Part):
         values: For choices: the values with their weights.
         to: For references: the entity that is referred to.
         set: An expression that computes the value when a row is made.
+        begins: An expression for the value that the create tool gives; seed rows have `make` instead.
         label: What people call it; its key with spaces by default.
         about: What tool schemas say about it.
         ask: How people ask for it, with `{it}` for the row, where "what is the ... of ...?" does not do.
@@ -44,6 +45,7 @@ class Field(_Part):
     values: dict[str, int] = {}
     to: str | None = None
     set: str | None = None
+    begins: str | None = None
     label: str = ""
     about: str = ""
     ask: str = ""
@@ -57,6 +59,11 @@ class Field(_Part):
     least: int | None = None
     most: int | None = None
     maybe: bool = False
+
+    @pydantic.field_validator("begins", "set", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) else value
 
     @pydantic.model_validator(mode="before")
     @classmethod

@@ -19,7 +19,7 @@ def shared_action(world: World, tool: Tool) -> str:
     names = python_text.Names(world, tool.entity, tool.entity, stored=True)
     steps = layout.block(_action_steps(world, tool, names))
     return (
-        f"def apply_{tool.action}(session: Session, {tool.entity}: {worlds.class_name(tool.entity)}) -> None:\n{steps}"
+        f"def apply_{tool.name}(session: Session, {tool.entity}: {worlds.class_name(tool.entity)}) -> None:\n{steps}"
     )
 
 
@@ -228,6 +228,8 @@ def _create(world: World, tool: Tool) -> str:
         values[spec.states.field] = layout.quoted(spec.states.start)
     lines.append(layout.call(f"{entity} = {table}(", [f"{name}={value}" for name, value in values.items()]))
     names = python_text.Names(world, entity, entity)
+    begun = {name: field.begins for name, field in spec.fields.items() if field.begins}
+    lines += [f"{entity}.{name} = {python_text.expression(text, names)}" for name, text in begun.items()]
     lines += _computed(spec.fields, names)
     lines += _distinct(world, entity, stored=False)
     lines += _rules((*(spec.create.rules if spec.create else ()), *spec.rules), names)
@@ -285,8 +287,8 @@ def _action(world: World, tool: Tool) -> str:
     for param in params:
         if param.type != "id":
             lines.append(f"{param.field} = {_optional(param, f'request.{param.name}')}")
-    if world.tool("bulk", entity, tool.action):
-        lines.append(f"apply_{tool.action}(session, {entity})")
+    if bulk := world.tool("bulk", entity, tool.action):
+        lines.append(f"apply_{bulk.name}(session, {entity})")
     else:
         inputs = tuple(param.field for param in params)
         lines += _action_steps(world, tool, python_text.Names(world, entity, entity, inputs, stored=True))
@@ -299,7 +301,7 @@ def _bulk(world: World, tool: Tool) -> str:
     lines = [
         f"rows = [{_found(world, entity, 'key')} for key in dict.fromkeys(request.ids)]",
         "for row in rows:",
-        f"    apply_{tool.action}(session, row)",
+        f"    apply_{tool.name}(session, row)",
         "    session.flush()",
         "save(session)",
         f"return {table}List({world.style.items}=[{_viewed(world, entity, 'row')} for row in rows])",

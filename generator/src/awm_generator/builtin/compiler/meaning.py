@@ -1,6 +1,7 @@
 """Whether what a blueprint says makes sense: every name in it leads somewhere, every life cycle can be left."""
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -43,6 +44,7 @@ def _entity(subject: Subject, entity: str) -> Iterator[Slip]:
     spec = subject.entities[entity]
     yield from _fields(subject, spec)
     yield from _owner(subject, entity, spec)
+    yield from _left_empty(spec)
     yield from _tools(spec)
     if spec.states:
         yield from _life_cycle(spec, spec.states)
@@ -64,6 +66,8 @@ def _fields(subject: Subject, spec: language.Entity) -> Iterator[Slip]:
             yield path, f"{name!r} is a word of the generated code; choose another name"
         if field.type == "ref" and field.to not in subject.entities:
             yield path, f"refers to {field.to!r}, which is no entity; there are {', '.join(subject.entities)}"
+        if field.maybe and _mentioned(spec, name):
+            yield path, "may be left out, but another part of the entity needs it; remove maybe"
         if field.optional and field.unique:
             yield path, "is optional and unique; choose one"
         for make in [field.make, *field.when.values()]:
@@ -78,6 +82,12 @@ def _fields(subject: Subject, spec: language.Entity) -> Iterator[Slip]:
     for name in spec.per:
         if name not in spec.fields or spec.fields[name].type != "ref":
             yield ("per", name), "is no reference"
+
+
+def _mentioned(spec: language.Entity, name: str) -> bool:
+    """Whether any part of an entity but the field itself has its name in it."""
+    others = spec.model_copy(update={"fields": {key: each for key, each in spec.fields.items() if key != name}})
+    return re.search(rf"\b{name}\b", others.model_dump_json()) is not None
 
 
 def _make(subject: Subject, field: language.Field, make: str | None, known: list[str]) -> Iterator[str]:
@@ -123,6 +133,16 @@ def _owner(subject: Subject, entity: str, spec: language.Entity) -> Iterator[Sli
         at = str(field.to)
     if spec.owner and not subject.entities[at].user:
         yield ("owner",), f"leads to {at}, not to the user"
+
+
+def _left_empty(spec: language.Entity) -> Iterator[Slip]:
+    """Fields that the create tool would leave without a value."""
+    if spec.create is None:
+        return
+    for name, field in spec.fields.items():
+        given = field.create or field.optional or field.set or field.begins or field.type == "stamp" or name == spec.owner
+        if not given:
+            yield ("fields", name), "the create tool leaves it empty: flag it create or optional, or say with begins what it starts with"
 
 
 def _tools(spec: language.Entity) -> Iterator[Slip]:
@@ -201,8 +221,9 @@ def _rules(subject: Subject, entity: str, spec: language.Entity) -> Iterator[Sli
     for name, text in spec.shows.items():
         yield from ((("shows", name), each) for each in _expression(subject, entity, text, {}))
     for name, field in spec.fields.items():
-        if field.set:
-            yield from ((("fields", name, "set"), each) for each in _expression(subject, entity, field.set, {}))
+        for key, value in (("set", field.set), ("begins", field.begins)):
+            if value:
+                yield from ((("fields", name, key), each) for each in _expression(subject, entity, value, {}))
 
 
 def _statements(spec: language.Entity) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], Mapping[str, language.Field]]]:

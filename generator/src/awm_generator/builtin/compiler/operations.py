@@ -17,6 +17,9 @@ def create(state: State, entity: str, inputs: Mapping[str, Any]) -> int:
     spec = state.world.entities[entity]
     row = simulation.blank(state.world, entity, {**owned(state.world, entity), **inputs})
     scope = Scope(state, entity, row, inputs)
+    for name, field in spec.fields.items():
+        if field.begins:
+            row[name] = simulation.evaluate(field.begins, scope)
     compute(scope, spec.fields)
     distinct(scope)
     simulation.check((*(spec.create.rules if spec.create else ()), *spec.rules), scope)

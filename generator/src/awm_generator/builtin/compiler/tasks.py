@@ -17,6 +17,7 @@ from awm_runtime.bundle import model
 COUNT = 10
 _EASY, _MEDIUM = 2, 5
 _ALIKE = 0.9
+_LINKS = 6
 _TRIES = 60
 
 
@@ -42,11 +43,11 @@ def plan(state: State) -> tuple[Planned, ...]:
     """
     planner = _Planner(state)
     planned: list[Planned] = []
-    for rung, make in enumerate(_LADDER):
-        task = planner.next(rung, make, planned)
+    for rung, makes in enumerate(_LADDER):
+        task = next(filter(None, (planner.next(rung, make, planned) for make in makes)), None)
         if task is None:
             known = ", ".join(planner.makers)
-            raise errors.CompilationError(f"{state.world.seed}: no {make.__name__} task can be made out of {known}")
+            raise errors.CompilationError(f"{state.world.seed}: no {makes[0].__name__} task can be made out of {known}")
         planned.append(task)
     return tuple(planned)
 
@@ -114,9 +115,7 @@ def _refusal(planner: _Planner, voice: Voice) -> list[Step] | None:
 
 def _several(planner: _Planner, voice: Voice) -> list[Step] | None:
     step = planner.step(planner.start(), voice, "each:")
-    if step is None:
-        return _pair(planner, voice)
-    return [step] if 3 <= len(step.calls.made) <= _MEDIUM else None
+    return [step] if step and 3 <= len(step.calls.made) <= _MEDIUM else None
 
 
 def _pair(planner: _Planner, voice: Voice) -> list[Step] | None:
@@ -135,17 +134,26 @@ def _long_and_question(planner: _Planner, voice: Voice) -> list[Step] | None:
     return _chain(planner, voice, 9, 12, asks=True)
 
 
-_LADDER: tuple[Make, ...] = (
-    _pair_and_question, _question, _small_change, _refusal, _pair, _several, _long, _long_and_question, _long,
-    _long_and_question,
-)  # fmt: skip
+_LADDER: tuple[tuple[Make, ...], ...] = (
+    (_pair_and_question, _pair),
+    (_question,),
+    (_small_change, _pair),
+    (_refusal,),
+    (_pair,),
+    (_several, _pair),
+    (_long, _pair),
+    (_long_and_question, _long, _pair_and_question),
+    (_long, _pair),
+    (_long_and_question, _long, _pair_and_question),
+)
+"""For each task what is tried, the best first."""
 
 
 def _chain(planner: _Planner, voice: Voice, least: int, most: int, *, asks: bool) -> list[Step] | None:
     """Several steps, one after the other, with about as many calls as are wanted; a question comes last."""
     calls = planner.start()
     chain: list[Step] = []
-    for _ in range(8):
+    for _ in range(_LINKS * 2):
         reserve = 1 if asks else 0
         if len(calls.made) >= least - reserve:
             break
@@ -162,7 +170,7 @@ def _chain(planner: _Planner, voice: Voice, least: int, most: int, *, asks: bool
             return None
         chain.append(question)
         calls = question.calls
-    return chain if least <= len(calls.made) <= most and len(chain) <= 5 else None
+    return chain if least <= len(calls.made) <= most and len(chain) <= _LINKS else None
 
 
 def _task(rung: int, chain: list[Step], rng: random.Random) -> Planned:

@@ -3,7 +3,7 @@
 import functools
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from awm_generator.builtin.compiler import naming, worlds
 _FIRST_DAY = datetime(2026, 2, 2, 9, tzinfo=UTC)
 _DAYS = 300
 MAYBE = "maybe "
+_KEPT = 0.6
+_COUNTED = re.compile(r"(?:count|total|overlapping|create)\(\s*['\"](\w+)['\"]")
 _SLOT = re.compile(r"<(subject|user)(\.label|\.plural)?>")
 
 
@@ -129,13 +131,32 @@ def _chosen(
 
 def _thinned(entities: Mapping[str, language.Entity], rng: random.Random) -> dict[str, language.Entity]:
     """The entities without some of what may be left out; what another part needs stays."""
-    kept = {name: entity for name, entity in entities.items() if not entity.maybe or rng.random() < 0.6}
-    needed = {name: entity for name, entity in entities.items() if name in kept or _is_needed(name, kept)}
-    return {name: _thin(entity, rng) for name, entity in needed.items()}
+    kept = {name for name, entity in entities.items() if not entity.maybe or rng.random() < _KEPT}
+    while missing := {other for name in kept for other in needs(entities[name]) if other in entities} - kept:
+        kept |= missing
+    return {name: _thin(entity, rng) for name, entity in entities.items() if name in kept}
 
 
-def _is_needed(name: str, kept: Mapping[str, language.Entity]) -> bool:
-    return any(field.to == name for entity in kept.values() for field in entity.fields.values())
+def needs(entity: language.Entity) -> Iterator[str]:
+    """The entities that an entity cannot do without: what it refers to, and what its expressions count."""
+    for field in entity.fields.values():
+        if field.type == "ref":
+            yield str(field.to)
+    for text in _expressions(entity):
+        yield from _COUNTED.findall(text)
+
+
+def _expressions(entity: language.Entity) -> Iterator[str]:
+    rules = [*entity.rules, *(rule for action in entity.actions.values() for rule in action.rules)]
+    yield from entity.shows.values()
+    yield from entity.seeded
+    yield from (text for field in entity.fields.values() for text in (field.set, field.begins) if text)
+    for action in entity.actions.values():
+        yield from action.do
+    if entity.create:
+        rules += entity.create.rules
+        yield from entity.create.do
+    yield from (rule.require for rule in rules)
 
 
 def _thin(entity: language.Entity, rng: random.Random) -> language.Entity:
