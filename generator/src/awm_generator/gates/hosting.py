@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-import hashlib
 import json
+import logging
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ class Call:
         status: The HTTP status of the scenario's app; None where it was not asked, or gave none.
         changed: Whether the committed state is another than before.
         broken: What foreign keys and constraints say of the state that it left, where it changed it.
+        raised: What the scenario's code raised, and in which of its lines, where that is known.
     """
 
     tool: str
@@ -56,6 +58,7 @@ class Call:
     status: int | None
     changed: bool
     broken: tuple[str, ...] = ()
+    raised: str = ""
 
     @property
     def failed(self) -> bool:
@@ -79,7 +82,8 @@ class Call:
 
     def evidence(self) -> dict[str, str]:
         """Request and reply, for a counterexample."""
-        return {"request": self.request(), "reply": self.reply()}
+        raised = {"raised": self.raised} if self.raised else {}
+        return {"request": self.request(), "reply": self.reply(), **raised}
 
     def data(self) -> Any:
         """The reply as JSON values; as text where it is none."""
@@ -92,8 +96,7 @@ class Call:
 class Host:
     """The episodes of one scenario.
 
-    Args:
-        checked: Whether foreign keys and constraints are looked at after every call that changed something.
+    `hosted` makes it.
     """
 
     def __init__(
@@ -103,18 +106,14 @@ class Host:
         self._calls = made
         self._runner = runner
         self._read: dict[str, int] = {}
+        self._known: dict[str, str] = {}
+        self._failures = _Failures()
         self.subject = subject
 
     async def open(self, seed: int = _SEED) -> episodes.Episode:
         """A fresh episode."""
         episode = self._store.open(contract.EpisodeSpec(seed=seed), ttl_s=_FOREVER_S, retain_s=0)
-        self._read[episode.id] = 0
-        return episode
-
-    async def fork(self, source: episodes.Episode) -> episodes.Episode:
-        """A copy of an episode as it is now: its state, clock, seed and calls."""
-        episode = self._store.open(contract.EpisodeSpec.model_validate({"from": source.id}), ttl_s=_FOREVER_S, retain_s=0)
-        self._read[episode.id] = self._read[source.id]
+        self._begin(episode)
         return episode
 
     async def reset(self, episode: episodes.Episode) -> None:
@@ -122,7 +121,7 @@ class Host:
         async with episode.lock:
             await self._runner.leave(episode)
             self._store.reset(episode, seed=None)
-        self._read[episode.id] = 0
+        self._begin(episode)
 
     async def close(self, episode: episodes.Episode) -> None:
         """Ends an episode and removes its files."""
@@ -145,17 +144,19 @@ class Host:
             episode: Where.
             tool: Which tool.
             arguments: Its arguments.
-            checked: Whether constraints are looked at where the call changed something.
+            checked: Whether, where it wrote, constraints are looked at, and whether anything is another than before.
+                Otherwise having written counts as a change.
         """
-        before = _bytes_hash(episode.database)
+        before = _writes(episode.database)
+        self._failures.last = ""
         try:
             reply = await self._calls.call(episode.id, tool, arguments)
         except problems.ProblemError as exc:
-            changed = _bytes_hash(episode.database) != before
-            return Call(tool, arguments, exc.detail, exc.blame, str(exc.code), None, changed)
+            wrote = _writes(episode.database) != before
+            return Call(tool, arguments, exc.detail, exc.blame, str(exc.code), None, wrote, (), self._failures.last)
+        wrote = _writes(episode.database) != before
+        changed = wrote and (not checked or self._is_another(episode))
         record = self._last_record(episode)
-        changed = _bytes_hash(episode.database) != before
-        broken = _broken(episode.database) if changed and checked else ()
         return Call(
             tool,
             arguments,
@@ -164,7 +165,8 @@ class Host:
             record.get("code"),
             record.get("status"),
             changed,
-            broken,
+            _broken(episode.database) if changed and checked else (),
+            self._failures.last,
         )
 
     async def play(
@@ -187,6 +189,15 @@ class Host:
         """What an episode's calls changed, by table and key."""
         episode.connections.settle()
         return database.changes(self.subject.seed, episode.database)
+
+    def _begin(self, episode: episodes.Episode) -> None:
+        self._read[episode.id] = 0
+        self._known[episode.id] = self._store.world.seed_hash
+
+    def _is_another(self, episode: episodes.Episode) -> bool:
+        """Whether an episode's state is another than when this was asked last."""
+        before, self._known[episode.id] = self._known[episode.id], self.state_hash(episode)
+        return self._known[episode.id] != before
 
     def _last_record(self, episode: episodes.Episode) -> dict[str, Any]:
         """The last line of an episode's trace, where the call's status stands."""
@@ -230,6 +241,21 @@ async def hosted(subject: subjects.Subject, code: loading.LoadedScenario) -> Asy
         table.close()
 
 
+class _Failures(logging.Handler):
+    """Keeps what the scenario's code raised last, which the server tells its log only; prints nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = ""
+        server = logging.getLogger("awm_runtime")
+        server.handlers[:] = [self]
+        server.propagate = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.exc_info[1] is not None:
+            self.last = loading.described(record.exc_info[1])
+
+
 def _runner(subject: subjects.Subject, code: loading.LoadedScenario, limits: settings.Settings) -> runners.Runner:
     app = asgi.StartedApp(code.app, code.state)
     if subject.bundle.scenario.isolation == "shared":
@@ -246,9 +272,10 @@ def _confined_already(folder: Path) -> None:
     """The whole process is confined, and what it forks with it."""
 
 
-def _bytes_hash(path: Path) -> bytes:
-    # Between transactions nothing but a commit changes the file.
-    return hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+def _writes(path: Path) -> bytes:
+    """SQLite's count of the transactions that wrote to a database file; it stands in the file's header."""
+    with path.open("rb") as file:
+        return os.pread(file.fileno(), 4, 24)
 
 
 def _broken(path: Path) -> tuple[str, ...]:

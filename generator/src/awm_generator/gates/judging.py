@@ -25,12 +25,12 @@ _TRIALS = "trials.json"
 # that it is given as the final database. It is confined like any verifier; what it returns is checked like any result.
 _BATCH = '''
 import json as _json, os as _os
-_SOURCE = {source}
+_CODE = compile({source}, "<verifier>", "exec")
 
 def _one(initial, final, answer):
     import types
     module = types.ModuleType("verifier")
-    exec(compile(_SOURCE, "<verifier>", "exec"), module.__dict__)
+    exec(_CODE, module.__dict__)
     return module.verify_task_completion(initial, final, answer)
 
 def verify_task_completion(initial, folder, answer=None):

@@ -1,5 +1,6 @@
 """Mutants of an oracle: what an agent does that has understood a task nearly."""
 
+import contextlib
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +14,7 @@ MOST = 12
 """Mutants of one task; the kinds take turns."""
 
 _WRITES = 3
-_DATE = re.compile(r"(\d{4}-\d{2}-\d{2})(.*)", re.DOTALL)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NUMBER = re.compile(r"\d+(?!.*\d)", re.DOTALL)
 _NOT_AN_ANSWER = "I could not find that out."
 
@@ -138,10 +139,8 @@ def _answers(solution: Solution, others: Iterable[str]) -> Iterator[Variant]:
     if solution.answer is None:
         return
     wrong = [_NOT_AN_ANSWER, *itertools.islice((each for each in others if each != solution.answer), 1)]
-    number = _NUMBER.search(solution.answer)
-    if number is not None and not solution.literal:
-        following = str(int(number.group()) + 1).zfill(len(number.group()))
-        wrong.append(solution.answer[: number.start()] + following + solution.answer[number.end() :])
+    if not solution.literal and (nearly := _one_more(solution.answer)) is not None:
+        wrong.append(nearly)
     for answer in wrong:
         yield Variant(f"the answer is {answer!r}", solution.plain, answer)
 
@@ -177,13 +176,19 @@ def _other(value: Any, schema: Any) -> Any:
 
 
 def _other_text(value: str) -> str:
-    match = _DATE.fullmatch(value)
+    nearly = _one_more(value)
+    return nearly if nearly is not None else f"{value} too"
+
+
+def _one_more(text: str) -> str | None:
+    """`text` with its first date a day later, or else its last number one higher; None where it has neither."""
+    match = _DATE.search(text)
     if match is not None:
-        try:
-            return (date.fromisoformat(match[1]) + timedelta(days=1)).isoformat() + match[2]
-        except (ValueError, OverflowError):
-            pass
-    number = _NUMBER.search(value)
-    if number is not None:
-        return value[: number.start()] + str(int(number.group()) + 1) + value[number.end() :]
-    return f"{value} too"
+        with contextlib.suppress(ValueError, OverflowError):
+            following = (date.fromisoformat(match.group()) + timedelta(days=1)).isoformat()
+            return text[: match.start()] + following + text[match.end() :]
+    number = _NUMBER.search(text)
+    if number is None:
+        return None
+    following = str(int(number.group()) + 1).zfill(len(number.group()))
+    return text[: number.start()] + following + text[number.end() :]

@@ -26,6 +26,7 @@ _QUOTED = re.compile(r"'(?P<single>[^'\n]{2,80})'(?!\w)|\"(?P<double>[^\"\n]{2,8
 _NUMBERED = re.compile(
     r"\b(?P<noun>[a-z]{3,})(?:\s+(?:id|number|no\.?|#))?\s*#?(?P<id>\d{1,9})\b(?![-/.:,]\d)", re.IGNORECASE
 )
+_WHEN = re.compile(r"[\d\s/.:+-]+(?:T[\d:.+-]+Z?)?$")
 _EMAIL = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b")
 
 
@@ -62,7 +63,7 @@ def named(text: str) -> Iterator[Named]:
         if match.start() and text[match.start() - 1].isalnum():
             continue  # an apostrophe
         before = text[: match.start()].rstrip()
-        introduced = _NAMING.search(before) is not None
+        introduced = _NAMING.search(before) is not None or _WHEN.match(said) is not None
         yield Named(said.strip(" .,;"), introduced, _CREATED.search(before) is not None)
 
 

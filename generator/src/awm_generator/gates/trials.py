@@ -3,8 +3,10 @@
 They are made where scenario code runs, and judged where it does not (`awm_generator.gates.judging`).
 """
 
+import dataclasses
 import shutil
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,20 +74,21 @@ class Examiner:
             key=lambda call: not call.tool.startswith(_DESTRUCTIVE),
         )
         self._states = 0
+        self._episode: episodes.Episode
 
     async def all(self) -> AsyncIterator[Made]:
         """The trials of all tasks that a code verifier judges."""
-        for task in self._bundle.tasks:
-            if (task.id, "code") in self._bundle.verifiers:
-                async for made in self._task(task):
-                    yield made
+        async with self._host.episode() as self._episode:
+            for task in self._bundle.tasks:
+                if (task.id, "code") in self._bundle.verifiers:
+                    async for made in self._task(task):
+                        yield made
 
     async def _task(self, task: model.Task) -> AsyncIterator[Made]:
         yield Trial(task=task.id, kind="untouched", what="nothing was done", state=self._untouched())
-        async with self._host.episode() as episode:
-            read = await self._host.play(episode, self._free_readings())
-            if any(call.changed for call in read):
-                yield self._trial(task, "reading", "tools that only read were called", None, episode, read)
+        end = await self._end(self._free_readings())
+        if any(call.changed for call in end.calls):
+            yield self._trial(task, "reading", "tools that only read were called", end)
         if task.oracle is None:
             return
         played = await self._played(task, task.oracle)
@@ -104,7 +107,7 @@ class Examiner:
                 )
         async for made in self._variants(task, task.oracle, solution, wanted):
             yield made
-        for made in self._outside(task, trial):
+        for made in self._outside(task, trial, wanted):
             yield made
 
     def _free_readings(self) -> list[fuzzing.Call]:
@@ -116,88 +119,84 @@ class Examiner:
 
     async def _played(
         self, task: model.Task, oracle: model.Oracle
-    ) -> tuple[mutants.Solution, Trial, str] | Unplayable:
-        """The oracle's solution, its trial, and the fingerprint of what it comes to."""
-        async with self._host.episode() as episode:
-            calls: list[hosting.Call] = []
-            try:
-                answer = await self._play(episode, oracle, calls)
-            except oracles.OracleError as exc:
-                return Unplayable(task=task.id, why=str(exc), evidence=_trace(calls))
-            failed = next((call for call in calls if call.failed), None)
-            if failed is not None:
-                why = f"its call of {failed.tool} fails"
-                return Unplayable(task=task.id, why=why, evidence=failed.evidence() | _trace(calls))
-            trial = self._trial(task, "oracle", "the oracle was played", answer, episode, calls)
-            literal = isinstance(oracle.answer, str)
-            return mutants.Solution(tuple(calls), answer, literal), trial, self._fingerprint(episode)
+    ) -> tuple[mutants.Solution, Trial, "_End"] | Unplayable:
+        """The oracle's solution, its trial, and what it comes to."""
+        calls: list[hosting.Call] = []
+        try:
+            end = await self._play(oracle, calls)
+        except oracles.OracleError as exc:
+            return Unplayable(task=task.id, why=str(exc), evidence=_trace(calls))
+        failed = next((call for call in calls if call.failed), None)
+        if failed is not None:
+            why = f"its call of {failed.tool} fails"
+            return Unplayable(task=task.id, why=why, evidence=failed.evidence() | _trace(calls))
+        literal = isinstance(oracle.answer, str)
+        solution = mutants.Solution(tuple(calls), end.answer, literal)
+        return solution, self._trial(task, "oracle", "the oracle was played", end), end
 
-    async def _play(
-        self, episode: episodes.Episode, oracle: model.Oracle, calls: list[hosting.Call]
-    ) -> str | None:
-        """Plays an oracle; its calls are added to `calls` as they are made. Returns the answer."""
+    async def _play(self, oracle: model.Oracle, calls: list[hosting.Call]) -> "_End":
+        """Plays an oracle on the seed; its calls are added to `calls` as they are made.
+
+        Raises:
+            OracleError: an expression finds nothing.
+        """
+        await self._host.reset(self._episode)
         plan = oracles.plan(oracle)
         try:
             tool, arguments = next(plan)
             while True:
-                calls.append(await self._host.call(episode, tool, arguments, checked=False))
+                calls.append(await self._host.call(self._episode, tool, arguments, checked=False))
                 tool, arguments = plan.send(calls[-1].data())
         except StopIteration as stop:
-            answer: str | None = stop.value
-            return answer
+            return self._ended(calls, stop.value)
+
+    async def _end(self, calls: Sequence[fuzzing.Call], answer: str | None = None) -> "_End":
+        """What calls on the seed come to."""
+        await self._host.reset(self._episode)
+        return self._ended(await self._host.play(self._episode, calls), answer)
+
+    def _ended(self, calls: Sequence[hosting.Call], answer: str | None) -> "_End":
+        changes = self._host.changes(self._episode)
+        mark = states.fingerprint(changes, self._host.subject.data, self._bundle.clock)
+        return _End(tuple(calls), answer, changes, mark)
 
     async def _variants(
-        self, task: model.Task, oracle: model.Oracle, solution: mutants.Solution, wanted: str
+        self, task: model.Task, oracle: model.Oracle, solution: mutants.Solution, wanted: "_End"
     ) -> AsyncIterator[Trial]:
         """Mutants that come to something else, and equivalents that come to the same."""
         tools = self._bundle.tools
         others = [other.answer for other in self._bundle.tasks if other.answer and other.answer != task.answer]
         spoilers = [(call.tool, call.arguments) for call in self._spoilers]
-        seen = {(wanted, solution.answer)}
+        seen = {wanted.key}
         for variant in mutants.of(
             solution, tools, self._host.subject.data, spoilers=spoilers, other_answers=others
         ):
-            async with self._host.episode() as episode:
-                calls = await self._host.play(episode, variant.calls)
-                end = (self._fingerprint(episode), variant.answer)
-                if end not in seen:
-                    seen.add(end)
-                    yield self._trial(task, "mutant", variant.what, variant.answer, episode, calls)
+            # With another answer alone the calls come to what they came to before.
+            same = variant.calls == solution.plain
+            end = wanted.answering(variant.answer) if same else await self._end(variant.calls, variant.answer)
+            if end.key not in seen:
+                seen.add(end.key)
+                yield self._trial(task, "mutant", variant.what, end)
         for variant in equivalents.of(solution, tools):
-            async with self._host.episode() as episode:
-                calls = await self._host.play(episode, variant.calls)
-                if self._fingerprint(episode) == wanted:
-                    yield self._trial(task, "equivalent", variant.what, variant.answer, episode, calls)
-        async for made in self._reordered(task, oracle, solution, wanted):
-            yield made
-
-    async def _reordered(
-        self, task: model.Task, oracle: model.Oracle, solution: mutants.Solution, wanted: str
-    ) -> AsyncIterator[Trial]:
+            end = await self._end(variant.calls, variant.answer)
+            if end.key == wanted.key:
+                yield self._trial(task, "equivalent", variant.what, end)
         found = 0
         for what, other in equivalents.reordered(oracle):
+            try:
+                end = await self._play(other, [])
+            except oracles.OracleError:
+                continue  # one call needs the other's reply
+            if end.key == wanted.key and not any(call.failed for call in end.calls):
+                found += 1
+                yield self._trial(task, "equivalent", what, end)
             if found == _REORDERED:
                 return
-            async with self._host.episode() as episode:
-                calls: list[hosting.Call] = []
-                try:
-                    answer = await self._play(episode, other, calls)
-                except oracles.OracleError:
-                    continue  # one call needs the other's reply
-                same = self._fingerprint(episode) == wanted and answer == solution.answer
-                if same and not any(call.failed for call in calls):
-                    found += 1
-                    yield self._trial(task, "equivalent", what, answer, episode, calls)
 
-    def _outside(self, task: model.Task, trial: Trial) -> Iterator[Trial]:
-        subject = self._host.subject
-        solved = self._folder / trial.state
-        changes = hosting.database.changes(subject.seed, solved)
-        for what, path in outside.edits(solved, changes, subject.data, task.id):
+    def _outside(self, task: model.Task, trial: Trial, wanted: "_End") -> Iterator[Trial]:
+        solved, data = self._folder / trial.state, self._host.subject.data
+        for what, path in outside.edits(solved, wanted.changes, data, task.id):
             yield trial.model_copy(update={"kind": "outside", "what": what, "state": path.name})
-
-    def _fingerprint(self, episode: episodes.Episode) -> str:
-        return states.fingerprint(self._host.changes(episode), self._host.subject.data, self._bundle.clock)
 
     def _untouched(self) -> str:
         target = self._folder / "untouched.db"
@@ -205,26 +204,45 @@ class Examiner:
             shutil.copyfile(self._host.subject.seed, target)
         return target.name
 
-    def _trial(
-        self,
-        task: model.Task,
-        kind: Kind,
-        what: str,
-        answer: str | None,
-        episode: episodes.Episode,
-        calls: Sequence[hosting.Call],
-    ) -> Trial:
-        self._states += 1
-        state = self._host.snapshot(episode, self._folder / f"{self._states}.db").name
+    def _trial(self, task: model.Task, kind: Kind, what: str, end: "_End") -> Trial:
+        """A trial of an end; its state is the file of an earlier trial where the episode was not played for it."""
+        if end.state is None:
+            self._states += 1
+            end.state = self._host.snapshot(self._episode, self._folder / f"{self._states}.db").name
         return Trial(
             task=task.id,
             kind=kind,
             what=what,
-            answer=answer,
-            state=state,
-            calls=_lines(calls),
-            diff=states.shown(self._host.changes(episode)),
+            answer=end.answer,
+            state=end.state,
+            calls=_lines(end.calls),
+            diff=states.shown(end.changes),
         )
+
+
+@dataclass
+class _End:
+    """What calls came to.
+
+    Attributes:
+        mark: The fingerprint of the changes.
+        state: The name of the file that has it, once there is one.
+    """
+
+    calls: tuple[hosting.Call, ...]
+    answer: str | None
+    changes: dict[str, Any]
+    mark: str
+    state: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str | None]:
+        """Equal for ends that a verifier need not tell apart."""
+        return self.mark, self.answer
+
+    def answering(self, answer: str | None) -> "_End":
+        """The same end with another answer."""
+        return dataclasses.replace(self, answer=answer)
 
 
 def _trace(calls: Sequence[hosting.Call]) -> dict[str, Any]:

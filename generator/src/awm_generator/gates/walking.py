@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from awm_generator.gates import fuzzing, hosting, seeds
 from awm_runtime.server import episodes
 
-CALLS = 100
-INTERLEAVED = 40
+CALLS = 80
+INTERLEAVED = 30
 _WILDNESS = 0.12
 _SEEDS = (1, 2)
 

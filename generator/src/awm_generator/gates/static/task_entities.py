@@ -7,7 +7,10 @@ from awm_runtime.bundle import model
 
 
 def find(subject: subjects.Subject) -> Iterator[protocol.Found]:
-    """A defect per name that leads nowhere, and per name to be made that is taken."""
+    """A defect per name that leads nowhere, and per name to be made that is taken.
+
+    Quotation marks also stand around values and words of the user's own, so that what they hold is only told.
+    """
     for task in subject.bundle.tasks:
         yield from _names(subject, task)
         yield from _numbers(subject, task)
@@ -19,11 +22,10 @@ def _names(subject: subjects.Subject, task: model.Task) -> Iterator[protocol.Fou
         text = named.text.casefold()
         if named.created and text in known:
             detail = f"it is to make {named.text!r}, which is there already"
-            yield protocol.Found(task.id, detail, {"task": task.instruction})
+            yield protocol.Found(task.id, detail, {"task": task.instruction}, "warn")
         elif not named.introduced and not any(text in value for value in known):
             detail = f"it names {named.text!r}, which is nowhere in the seed"
-            severity: protocol.Severity | None = "warn" if tasks.creates(task.instruction) else None
-            yield protocol.Found(task.id, detail, {"task": task.instruction}, severity)
+            yield protocol.Found(task.id, detail, {"task": task.instruction}, "warn")
 
 
 def _numbers(subject: subjects.Subject, task: model.Task) -> Iterator[protocol.Found]:
