@@ -12,6 +12,9 @@ Call = tuple[str, dict[str, Any]]
 
 _WRITES_PER_READ = 4
 _TRIES = 8
+_SHOWN = 0.6
+"""How often a key is one that a tool has shown, where there is such a one: others may be another user's."""
+
 _DATES = ("2026-01-20", "2026-03-05", "2026-06-30")
 _WILD: dict[str, tuple[Any, ...]] = {
     "integer": (0, -1, 2**31 - 1, 2**31, 999_999),
@@ -25,12 +28,15 @@ class Seen:
 
     def __init__(self) -> None:
         self._values: collections.defaultdict[str, dict[Any, None]] = collections.defaultdict(dict)
+        self._shown: collections.defaultdict[str, dict[Any, None]] = collections.defaultdict(dict)
 
     def copy(self) -> "Seen":
         """One that learns apart from this one."""
         other = Seen()
         for name, values in self._values.items():
             other._values[name] = dict(values)
+        for name, values in self._shown.items():
+            other._shown[name] = dict(values)
         return other
 
     def learn(self, reply: Any) -> None:
@@ -48,6 +54,17 @@ class Seen:
     def note(self, name: str, value: Any) -> None:
         """Notes one value under a name."""
         self._values[name][value] = None
+
+    def show(self, name: str, reply: Any) -> None:
+        """Notes every `id` in a reply as a key that an argument of this name may be given."""
+        if isinstance(reply, dict) and isinstance(reply.get("id"), int | str):
+            self._shown[name][reply["id"]] = None
+        for each in reply.values() if isinstance(reply, dict) else reply if isinstance(reply, list) else ():
+            self.show(name, each)
+
+    def shown(self, name: str, kind: type) -> list[Any]:
+        """The keys of a type that were shown for an argument."""
+        return [value for value in self._shown.get(name, {}) if isinstance(value, kind)]
 
     def under(self, name: str, kind: type) -> list[Any]:
         """The values of a type under a name, or under `id` for the name of some id."""
@@ -113,6 +130,9 @@ class Player:
         return makers.get(schema.get("type"), lambda: self._text(name, schema))()
 
     def _known(self, name: str, kind: type) -> Any:
+        shown = self.seen.shown(name, kind)
+        if shown and self.chance.random() < _SHOWN:
+            return self.chance.choice(shown)
         known = self.seen.under(name, kind)
         return self.chance.choice(known) if known and self.chance.random() < 0.9 else None
 

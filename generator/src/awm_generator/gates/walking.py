@@ -9,6 +9,7 @@ from awm_runtime.server import episodes
 
 CALLS = 80
 INTERLEAVED = 30
+_AROUND = 12
 _WILDNESS = 0.12
 _SEEDS = (1, 2)
 
@@ -78,13 +79,17 @@ def _known(data: seeds.Seed) -> fuzzing.Seen:
 async def _drawn(host: hosting.Host, episode: episodes.Episode, known: fuzzing.Seen, seed: int) -> Run:
     tools = host.subject.code.toolset.served if host.subject.code is not None else []
     player = fuzzing.Player(tools, known.copy(), random.Random(seed), _WILDNESS)  # noqa: S311 - reproducible
-    made = []
-    for _ in range(CALLS if tools else 0):
-        tool, arguments = player.next()
+    made: list[hosting.Call] = []
+    # First a look around, at what the tools themselves show.
+    around = [(tool["name"], {}) for tool in tools if fuzzing.reads(tool) and not tool["inputSchema"].get("required")]
+    while tools and len(made) < CALLS:
+        tool, arguments = around[len(made)] if len(made) < min(len(around), _AROUND) else player.next()
         call = await host.call(episode, tool, arguments)
         made.append(call)
         if not call.failed:
-            player.seen.learn(call.data())
+            data = call.data()
+            player.seen.learn(data)
+            player.seen.show(f"{seeds.singular(tool.rsplit('_', 1)[-1])}_id", data)
     return Run(tuple(made), host.state_hash(episode))
 
 

@@ -1,8 +1,8 @@
 """The answer is not on the tools' labels."""
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from awm_generator.gates import judging, protocol
 
@@ -11,7 +11,7 @@ _SHORTEST = 5
 
 def find(seen: judging.Seen) -> Iterator[protocol.Found]:
     """A defect per task whose answer stands in the text of a tool."""
-    texts = {str(tool["name"]): _plain(json.dumps(dict(tool), ensure_ascii=False)) for tool in seen.bundle.tools}
+    texts = {str(tool["name"]): _plain(" | ".join(_strings(tool))) for tool in seen.bundle.tools}
     for each in seen.tasks:
         answer = _plain(each.task.answer or "")
         if len(answer) < _SHORTEST:
@@ -19,6 +19,13 @@ def find(seen: judging.Seen) -> Iterator[protocol.Found]:
         for name, text in texts.items():
             if f" {answer} " in f" {text} ":
                 yield protocol.Found(each.task.id, f"the text of {name} gives its answer away", {"answer": answer})
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for each in value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
+        yield from _strings(each)
 
 
 def _plain(text: str) -> str:
