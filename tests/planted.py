@@ -252,12 +252,12 @@ RUNTIME = (
             _scenario(foreign_keys="off"),
             _code("PRAGMA foreign_keys = ON", "PRAGMA foreign_keys = OFF"),
             _added(
-                '@app.delete("/api/loans/{loan_id}", operation_id="delete_loan")\n'
-                'def delete_loan(session: Database, loan_id: Id) -> None:\n'
-                '    session.delete(existing(session, Loan, loan_id, "loan"))\n    session.commit()'
+                '@app.delete("/api/titles/{title_id}", operation_id="delete_title")\n'
+                'def delete_title(session: Database, title_id: Id) -> None:\n'
+                '    session.delete(existing(session, Title, title_id, "title"))\n    session.commit()'
             ),
         ),
-        related=("runtime.server-errors",),
+        related=("runtime.server-errors", "runtime.failed-calls"),
         tools=True,
     ),
     Plant(

@@ -5,14 +5,13 @@ import contextlib
 import json
 import logging
 import os
-import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from awm_generator.gates import subjects
+from awm_generator.gates import seeds, subjects
 from awm_runtime.bundle import database
 from awm_runtime.contract import episodes as contract
 from awm_runtime.contract import problems
@@ -165,7 +164,7 @@ class Host:
             record.get("code"),
             record.get("status"),
             changed,
-            _broken(episode.database) if changed and checked else (),
+            seeds.broken(episode.database) if changed and checked else (),
             self._failures.last,
         )
 
@@ -276,13 +275,3 @@ def _writes(path: Path) -> bytes:
     """SQLite's count of the transactions that wrote to a database file; it stands in the file's header."""
     with path.open("rb") as file:
         return os.pread(file.fileno(), 4, 24)
-
-
-def _broken(path: Path) -> tuple[str, ...]:
-    """The rows of a database that break foreign keys, CHECK or NOT NULL constraints."""
-    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        said = [row[0] for row in connection.execute("PRAGMA quick_check(5)") if row[0] != "ok"]
-        with contextlib.suppress(sqlite3.OperationalError):  # keys that lead to no key are the seed's defect
-            rows = connection.execute("PRAGMA foreign_key_check").fetchmany(5)
-            said += [f"row {row[1]} of {row[0]} refers to a row of {row[2]} that is not there" for row in rows]
-    return tuple(said)

@@ -15,6 +15,7 @@ _CHOICES = re.compile(
     r"""["`\[]?(?P<column>\w+)["`\]]?\s+IN\s*\((?P<values>(?:\s*'(?:[^']|'')*'\s*,?)+)\)""", re.IGNORECASE
 )
 _VALUE = re.compile(r"'((?:[^']|'')*)'")
+_SHOWN = 5
 _IRREGULAR = {"people": "person", "children": "child", "staff": "staff", "series": "series", "news": "news"}
 
 
@@ -96,6 +97,17 @@ def read(path: Path) -> Seed:
             "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
         ).fetchall()
         return Seed({name: _table(connection, name, sql or "") for name, sql in sorted(found)})
+
+
+def broken(path: Path) -> tuple[str, ...]:
+    """What of a database breaks CHECK or NOT NULL constraints or foreign keys, or is damaged: the first few."""
+    # Not read-only: SQLite forgets the CHECK constraints of a database that it cannot write (sqlite3AddCheckConstraint).
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+        said = [" ".join(row[0].split()) for row in connection.execute(f"PRAGMA quick_check({_SHOWN})") if row[0] != "ok"]
+        with contextlib.suppress(sqlite3.OperationalError):  # keys that lead to no key cannot be checked
+            rows = connection.execute("PRAGMA foreign_key_check").fetchmany(_SHOWN)
+            said += [f"row {row[1]} of {row[0]} refers to a row of {row[2]} that is not there" for row in rows]
+    return tuple(said)
 
 
 def singular(word: str) -> str:

@@ -16,6 +16,8 @@ def find(seen: observing.Observed) -> Iterator[protocol.Found]:
         number, fresh, after = difference
         evidence = {"request": fresh.request(), "fresh": fresh.reply(), "after a reset": after.reply()}
         yield protocol.Found(fresh.tool, f"call {number} of a walk answers otherwise after a reset", evidence)
+    elif walks.alone[0].state != walks.after_reset.state:
+        yield protocol.Found("reset", "the same calls after a reset lead to another database than in a fresh episode")
 
 
 GATE = protocol.Gate(
