@@ -88,7 +88,9 @@ def _say(made: Sequence[running.Made], out: Path) -> None:
     output.say(f"Made {fresh} scenario(s) in {out}{beside}; {first} came out right at the first compile")
     counts = [each.counts for each in made if each.counts]
     if counts:
-        output.table("", ("mean of", "per scenario"), [(name, _mean(counts, name)) for name in model.Counts.model_fields])
+        output.table(
+            "", ("mean of", "per scenario"), [(name, _mean(counts, name)) for name in model.Counts.model_fields]
+        )
 
 
 def _mean(counts: Sequence[model.Counts], name: str) -> str:

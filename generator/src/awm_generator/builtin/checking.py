@@ -84,7 +84,9 @@ def _checked(world: worlds.World, document: reading.Document) -> simulation.Stat
     for entity, spec in world.entities.items():
         if not state.tables[entity]:
             rules = "; ".join(rule.require for rule in _always(spec)) or "none"
-            complaint = f"no row could be made that keeps the rules that hold always ({rules}): they contradict the values"
+            complaint = (
+                f"no row could be made that keeps the rules that hold always ({rules}): they contradict the values"
+            )
             raise errors.BlueprintError(document.place("entities", entity, "rules"), complaint)
         _check_choices(state, entity, document)
     return state
@@ -107,7 +109,9 @@ def _check_choices(state: simulation.State, entity: str, document: reading.Docum
             try:
                 lookups.chosen(lookups.Calls(state), entity, where)
             except ValueError as exc:
-                raise errors.BlueprintError(document.place("entities", entity, kind, number, "where"), str(exc)) from exc
+                raise errors.BlueprintError(
+                    document.place("entities", entity, kind, number, "where"), str(exc)
+                ) from exc
 
 
 def _creations(state: simulation.State) -> Iterator[tuple[str, str]]:

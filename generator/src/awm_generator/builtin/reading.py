@@ -32,7 +32,6 @@ class Document:
             known = known[:-1]
         return errors.Place(self.file, self._lines.get(known, 1), ".".join(map(str, path)) or "the whole file")
 
-
     def filled(self, fill: Callable[[str], str]) -> "Document":
         """The document with every text in it, keys too, put through `fill`."""
         lines = {

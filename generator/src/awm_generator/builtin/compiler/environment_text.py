@@ -1,6 +1,7 @@
 """environment.py: the whole module, with only the imports and helpers that it uses."""
 
 import re
+import textwrap
 
 from awm_generator.builtin.compiler import handlers_text, layout, tables_text, worlds
 
@@ -83,9 +84,15 @@ def source(world: worlds.World) -> str:
     body = "\n\n\n".join(parts)
     helpers = _needed(body)
     body = body.replace("# HELPERS", "\n\n\n".join(_HELPERS[name] for name in _HELPERS if name in helpers))
-    head = f'"""{world.title}: {world.about.rstrip(".")}."""'
+    head = _docstring(world)
     setup = _setup(world)
-    return "\n\n".join([head, _imports(setup + body), setup]) + f"\n\n\n{body}\n\n\n{_MAIN}\n"
+    whole = "\n\n".join([head, _imports(setup + body), setup]) + f"\n\n\n{body}\n\n\n{_MAIN}\n"
+    return layout.tidy(whole)
+
+
+def _docstring(world: worlds.World) -> str:
+    about = textwrap.fill(world.about, layout.WIDTH)
+    return f'"""{world.title}.\n\n{about}\n"""'
 
 
 def _setup(world: worlds.World) -> str:

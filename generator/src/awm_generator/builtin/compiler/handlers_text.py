@@ -18,9 +18,7 @@ def shared_action(world: World, tool: Tool) -> str:
     """The steps of an action that two tools offer."""
     names = python_text.Names(world, tool.entity, tool.entity, stored=True)
     steps = layout.block(_action_steps(world, tool, names))
-    return (
-        f"def apply_{tool.name}(session: Session, {tool.entity}: {worlds.class_name(tool.entity)}) -> None:\n{steps}"
-    )
+    return f"def apply_{tool.name}(session: Session, {tool.entity}: {worlds.class_name(tool.entity)}) -> None:\n{steps}"
 
 
 def shown(world: World, entity: str, name: str) -> str:
@@ -52,7 +50,7 @@ def _decorator(world: World, tool: Tool) -> str:
         f"tags=[{layout.quoted(worlds.plural(world, tool.entity))}]",
         *status,
         f"summary={layout.quoted(describing.summary(world, tool))}",
-        f"description={layout.quoted(describing.description(world, tool))}",
+        layout.long_text("description", describing.description(world, tool)),
     ]
     lines = "".join(f"    {part},\n" for part in parts)
     return f"@app.{tool.method.lower()}(\n{lines})"
@@ -174,9 +172,8 @@ def _summary(world: World, tool: Tool) -> str:
     sums = [f"func.sum({table}.{name})" for name in interface.sums(world, tool.entity)]
     mine = _mine(world, tool.entity)
     lines = [layout.call("columns = {", columns, "}"), "column = columns[group_by]"]
-    lines.append(
-        layout.call("query = select(", ["column", f"func.count({table}.id)", *sums]) + f".select_from({table})"
-    )
+    lines.append(layout.call("query = select(", ["column", f"func.count({table}.id)", *sums]))
+    lines.append(f"query = query.select_from({table})")
     if mine:
         lines.append(f"query = query.where({mine})")
     lines += joins
@@ -185,11 +182,7 @@ def _summary(world: World, tool: Tool) -> str:
     names = ["group", "count", *(f"total_{name}" for name in interface.sums(world, tool.entity))]
     lines.append("rows = session.execute(query.group_by(column).order_by(column))")
     given = ", ".join(f"{name}={name}" for name in names)
-    lines.append(
-        layout.call("groups = [", [f"{table}Group({given}) for {', '.join(names)} in rows"], "]").replace(
-            "rows,\n", "rows\n"
-        )
-    )
+    lines.append(f"groups = [{table}Group({given}) for {', '.join(names)} in rows]")
     lines.append(f"return {table}Summary({world.style.items}=groups)")
     return f"{_signature(world, tool, table + 'Summary')}\n{layout.block(lines)}"
 
@@ -333,14 +326,9 @@ def _rules(rules: tuple[language.Rule, ...], names: python_text.Names) -> list[s
     lines = []
     for rule in rules:
         test = python_text.negated(rule.require, names)
-        lines.append(_condition(test))
+        lines.append(f"if {test}:")
         lines.append(layout.indented(layout.call("raise refuse(", ["409", python_text.message(rule.otherwise, names)])))
     return lines
-
-
-def _condition(test: str) -> str:
-    one = f"if {test}:"
-    return one if len(one) <= layout.WIDTH - 4 else f"allowed = not ({test})\nif not allowed:"
 
 
 def _computed(fields: dict[str, language.Field], names: python_text.Names) -> list[str]:

@@ -140,9 +140,14 @@ def _left_empty(spec: language.Entity) -> Iterator[Slip]:
     if spec.create is None:
         return
     for name, field in spec.fields.items():
-        given = field.create or field.optional or field.set or field.begins or field.type == "stamp" or name == spec.owner
+        given = (
+            field.create or field.optional or field.set or field.begins or field.type == "stamp" or name == spec.owner
+        )
         if not given:
-            yield ("fields", name), "the create tool leaves it empty: flag it create or optional, or say with begins what it starts with"
+            yield (
+                ("fields", name),
+                "the create tool leaves it empty: flag it create or optional, or say with begins what it starts with",
+            )
 
 
 def _tools(spec: language.Entity) -> Iterator[Slip]:
@@ -161,7 +166,9 @@ def _tools(spec: language.Entity) -> Iterator[Slip]:
 def _life_cycle(spec: language.Entity, states: language.States) -> Iterator[Slip]:
     known = ", ".join(states.seed)
     for field, names in (("start", (states.start,)), ("final", states.final)):
-        yield from ((("states", field), f"{name!r} is no state; there are {known}") for name in names if name not in states.seed)
+        yield from (
+            (("states", field), f"{name!r} is no state; there are {known}") for name in names if name not in states.seed
+        )
     for name, action in spec.actions.items():
         yield from (
             (("actions", name, "from"), f"{state!r} is no state; there are {known}")
@@ -173,7 +180,10 @@ def _life_cycle(spec: language.Entity, states: language.States) -> Iterator[Slip
     for state in states.seed:
         leaving = [a for a in spec.actions.values() if a.to and a.to != state and (not a.start or state in a.start)]
         if state not in states.final and not leaving:
-            yield ("states",), f"the state {state!r} cannot be left: no action leads out of it; add one, or name it under final"
+            yield (
+                ("states",),
+                f"the state {state!r} cannot be left: no action leads out of it; add one, or name it under final",
+            )
 
 
 def _texts(subject: Subject, entity: str, spec: language.Entity) -> Iterator[Slip]:
@@ -226,7 +236,9 @@ def _rules(subject: Subject, entity: str, spec: language.Entity) -> Iterator[Sli
                 yield from ((("fields", name, key), each) for each in _expression(subject, entity, value, {}))
 
 
-def _statements(spec: language.Entity) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], Mapping[str, language.Field]]]:
+def _statements(
+    spec: language.Entity,
+) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], Mapping[str, language.Field]]]:
     yield ("seeded",), spec.seeded, {}
     if spec.create:
         yield ("create", "do"), spec.create.do, {}
@@ -295,9 +307,7 @@ def _names(
             yield f"{text!r}: {complaint}"
 
 
-def _path(
-    subject: Subject, entity: str, path: tuple[str, ...], inputs: Mapping[str, language.Field]
-) -> str | None:
+def _path(subject: Subject, entity: str, path: tuple[str, ...], inputs: Mapping[str, language.Field]) -> str | None:
     at: str | None = entity
     for number, name in enumerate(path):
         if at is None:
@@ -306,7 +316,13 @@ def _path(
         field = inputs.get(name) if number == 0 else None
         field = field or spec.fields.get(name)
         if number == 0 and name in _WORDS:
-            at = next(k for k, e in subject.entities.items() if e.user) if name == "me" else entity if name == "self" else None
+            at = (
+                next(k for k, e in subject.entities.items() if e.user)
+                if name == "me"
+                else entity
+                if name == "self"
+                else None
+            )
         elif field is not None:
             at = str(field.to) if field.type == "ref" else None
         elif name in spec.shows or (spec.states and name == spec.states.field):

@@ -21,6 +21,9 @@ _HELPERS = {
 }  # fmt: skip
 
 
+_LONG = 96
+
+
 @dataclass(frozen=True)
 class Names:
     """What the names in an expression are called in a handler.
@@ -56,7 +59,14 @@ def negated(text: str, names: Names) -> str:
 
 
 def message(template: str, names: Names) -> str:
-    """A message as a string literal, an f-string where it has braces."""
+    """A message as a string literal, an f-string where it has braces; a long one as several."""
+    whole = _literal(template, names)
+    if len(whole) <= _LONG:
+        return whole
+    return layout.BREAK.join(_literal(piece, names) for piece in layout.pieces(template, _LONG * 2 // 3))
+
+
+def _literal(template: str, names: Names) -> str:
     parts = [
         "{" + expression(part, names) + "}" if hole else layout.quoted(part)[1:-1]
         for part, hole in expressions.pieces(template)

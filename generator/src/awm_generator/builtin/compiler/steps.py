@@ -339,9 +339,7 @@ def _inputs(
     return values, words, arguments
 
 
-def _given(
-    described: language.Selection | language.Question, rng: random.Random, currency: str
-) -> tuple[str, str]:
+def _given(described: language.Selection | language.Question, rng: random.Random, currency: str) -> tuple[str, str]:
     """Words and condition with values for their placeholders."""
     say, where = described.say.replace("{currency}", currency), described.where
     for name, values in described.given.items():

@@ -122,14 +122,14 @@ def _request(world: worlds.World, tool: worlds.Tool) -> str:
     for param in params:
         if param.type == "ids":
             parts = ["min_length=1", f"max_length={param.most}", f"description={layout.quoted(param.about)}"]
-            lines.append(layout.call(f"{param.name}: list[Id] = Field(", parts, indent=4))
+            lines.append(layout.call(f"    {param.name}: list[Id] = Field(", parts))
             continue
         parts = [
             *(["None"] if param.default == "None" else []),
             *bounds(param),
             f"description={layout.quoted(param.about)}",
         ]
-        lines.append(layout.call(f"{param.name}: {annotation(param)} = Field(", parts, indent=4))
+        lines.append(layout.call(f"    {param.name}: {annotation(param)} = Field(", parts))
     return "\n".join(lines)
 
 

@@ -187,4 +187,3 @@ def _in_order(entities: Mapping[str, language.Entity], file: Path) -> dict[str, 
 
 def _title(pattern: str, vocabulary: Mapping[str, tuple[str, ...]], rng: random.Random) -> str:
     return re.sub(r"\{(\w+)\}", lambda match: rng.choice(vocabulary[match[1]]), pattern)
-
