@@ -52,3 +52,11 @@ def stats(
 ) -> None:
     """Show how large scenarios are, and how different from one another."""
     gen_builtin.stats(folder, as_json=as_json)
+
+
+@app.command(epilog=output.examples("awm gen check bakery.yaml"))
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="BLUEPRINT", help="Blueprint files.")],
+) -> None:
+    """Check blueprints: words, sense, and whether their scenarios can be lived in."""
+    raise typer.Exit(gen_builtin.check(files))

@@ -6,7 +6,8 @@ from typing import Any
 
 from awm_fleet.cli import output
 from awm_generator.awm_files import exporting
-from awm_generator.builtin import running, statistics
+from awm_generator.builtin import checking, running, statistics
+from awm_generator.builtin import errors as blueprint_errors
 from awm_runtime import errors
 from awm_runtime.bundle import model, reading
 
@@ -45,6 +46,20 @@ def generate(
     for each in failed:
         output.complain(f"{each.name}: {each.reason}")
     return _DONE if not failed else _PARTLY if paths else _FAILED
+
+
+def check(files: Sequence[Path]) -> int:
+    """Says of each blueprint file whether it is sound, and returns the exit code."""
+    failed = 0
+    for file in files:
+        try:
+            blueprint = checking.check(file)
+        except blueprint_errors.BlueprintError as exc:
+            output.complain(str(exc))
+            failed += 1
+        else:
+            output.say(f"{file}: ok, {len(blueprint.entities)} entities, up to {len(blueprint.attach)} modules")
+    return _FAILED if failed else _DONE
 
 
 def stats(folder: Path, *, as_json: bool = False) -> None:

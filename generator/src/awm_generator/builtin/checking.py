@@ -65,9 +65,6 @@ def _attached(blueprint: language.Blueprint, file: Path) -> Iterator[meaning.Sub
     for name, subjects in blueprint.attach.items():
         for subject in subjects or ("",):
             module, document = weaving.attached(blueprint, file, name, subject)
-            if module.slots == "subject" and not subject:
-                place = reading.parse(file).place("attach", name)
-                raise errors.BlueprintError(place, f"module {name} needs an entity: write {name}: [boat]")
             entities = {**module.entities, **blueprint.entities}
             own = tuple(key for key in module.entities if key not in blueprint.entities)
             words = frozenset({**weaving.shared_vocabulary(), **module.vocabulary, **blueprint.vocabulary})

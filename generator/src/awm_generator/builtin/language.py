@@ -10,6 +10,7 @@ import pydantic
 from awm_generator.builtin import shorthand
 
 Key = Annotated[str, pydantic.Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+Range = Annotated[str, pydantic.AfterValidator(lambda text: shorthand.bounds(text) and text)]
 Words = Annotated[tuple[str, ...], pydantic.BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 ToolKind = Literal["list", "get", "create", "update", "delete", "summary"]
 
@@ -195,8 +196,8 @@ class Entity(_Part):
     it: str
     user: bool = False
     owner: str | None = None
-    rows: str = "6..9"
-    per: dict[str, str] = {}
+    rows: Range = "6..9"
+    per: dict[str, Range] = {}
     fields: dict[Key, Field]
     states: States | None = None
     unique: tuple[tuple[str, ...], ...] = ()
@@ -221,7 +222,7 @@ class Blueprint(_Part):
     titles: tuple[str, ...]
     about: str
     currency: str = "$"
-    modules: str = "3..5"
+    modules: Range = "3..5"
     attach: dict[str, tuple[str, ...]] = {}
     vocabulary: dict[str, tuple[str, ...]] = {}
     entities: dict[Key, Entity]

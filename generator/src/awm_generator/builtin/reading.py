@@ -116,7 +116,7 @@ def validated(kind: type[_Model], document: Document) -> _Model:
     try:
         return kind.model_validate(document.data)
     except pydantic.ValidationError as exc:
-        first = exc.errors(include_url=False)[0]
+        first = min(exc.errors(include_url=False), key=lambda error: error["type"] != "extra_forbidden")
         path = tuple(part for part in first["loc"] if part != "[key]")
         message = str(first["msg"]).removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":

@@ -103,7 +103,9 @@ def broken(path: Path) -> tuple[str, ...]:
     """What of a database breaks CHECK or NOT NULL constraints or foreign keys, or is damaged: the first few."""
     # Not read-only: SQLite forgets the CHECK constraints of a database that it cannot write (sqlite3AddCheckConstraint).
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
-        said = [" ".join(row[0].split()) for row in connection.execute(f"PRAGMA quick_check({_SHOWN})") if row[0] != "ok"]
+        said = [
+            " ".join(row[0].split()) for row in connection.execute(f"PRAGMA quick_check({_SHOWN})") if row[0] != "ok"
+        ]
         with contextlib.suppress(sqlite3.OperationalError):  # keys that lead to no key cannot be checked
             rows = connection.execute("PRAGMA foreign_key_check").fetchmany(_SHOWN)
             said += [f"row {row[1]} of {row[0]} refers to a row of {row[2]} that is not there" for row in rows]

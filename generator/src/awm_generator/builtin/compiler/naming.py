@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from awm_generator.builtin import language
 from awm_generator.builtin.compiler.worlds import Kind, Style, Tool
+from awm_runtime.server import tools as served
 
 _VERBS: dict[str, tuple[str, ...]] = {
     "list": ("list", "find", "search", "browse"),
@@ -47,7 +48,8 @@ def _of(entity: str, spec: language.Entity, chosen: Style) -> list[Tool]:
     found: list[Tool] = []
 
     def tool(kind: Kind, name: str, method: str, path: str, action: str = "") -> None:
-        found.append(Tool(kind, name, method, path, entity, action))
+        free = name.replace("_", "_the_", 1) if name in served.RESERVED_NAMES else name
+        found.append(Tool(kind, free, method, path, entity, action))
 
     if "list" in offered:
         tool("list", f"{verbs['list']}_{mine}{spec.plural}", "GET", base)

@@ -12,7 +12,7 @@ from awm_generator import oracles
 from awm_generator.builtin import errors
 from awm_runtime.bundle import database, model
 from awm_runtime.determinism import context
-from awm_runtime.server import asgi, engines, loading, outcomes, storage, tools
+from awm_runtime.server import asgi, engines, inline, loading, outcomes, storage, tools
 
 _RESULT_BYTES = 1 << 20
 _DATABASE_BYTES = 1 << 26
@@ -31,6 +31,7 @@ class Stage:
     def __init__(
         self, scenario: model.Scenario, schema_sql: str, seed_sql: str, environment: str, folder: Path
     ) -> None:
+        inline.install()
         self._clock = scenario.clock
         self.seed, self.final = folder / "seed.db", folder / "final.db"
         report = database.build(schema_sql, seed_sql, scenario.clock, self.seed, "on")

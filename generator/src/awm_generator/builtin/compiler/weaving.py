@@ -107,6 +107,11 @@ def attached(
         known = reading.shipped_modules() if target or not subject else blueprint.entities
         what = f"unknown module {name!r}" if name not in reading.shipped_modules() else f"unknown entity {subject!r}"
         raise errors.BlueprintError(document.place("attach", name), f"{what}; there are {', '.join(known)}")
+    if not subject and reading.module(reading.shipped_modules()[name]).data.get("slots") != "none":
+        place = reading.parse(file).place("attach", name)
+        raise errors.BlueprintError(
+            place, f"module {name} needs an entity: write {name}: [{next(iter(blueprint.entities))}]"
+        )
     label = (target.label if target else "") or subject.replace("_", " ")
     plural = target.plural.replace("_", " ") if target else ""
     return module(name, subject, label, plural, user, spec.label or user.replace("_", " "))
