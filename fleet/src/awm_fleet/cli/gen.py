@@ -22,7 +22,7 @@ _BLUEPRINT = "A blueprint file of your own; may be given several times. Without 
 )
 def all_(
     output_dir: Annotated[Path, typer.Option(help="Where the bundles and the JSON Lines files go.")] = Path("outputs"),
-    provider: Annotated[Literal["builtin"], typer.Option(help="Who writes the scenarios.")] = "builtin",
+    provider: Annotated[Literal["builtin"], typer.Option(help="Who writes the scenarios.")] = "builtin",  # noqa: ARG001
     target_count: Annotated[int, typer.Option(min=1, help="How many scenarios.")] = 1000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same scenarios.")] = 7,
     families: Annotated[str, typer.Option(help=_FAMILIES)] = "",

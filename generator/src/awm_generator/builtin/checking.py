@@ -43,8 +43,8 @@ def check(file: Path) -> language.Blueprint:
             failures.setdefault(entity, []).append(failure)
     for entity, found in failures.items():
         if all(found):
-            complaint = f"no values were found with which one can be made: its rules contradict each other or the values{found[0]}"
-            raise errors.BlueprintError(document.place("entities", entity, "create"), complaint)
+            complaint = "no values were found with which one can be made: its rules contradict each other or the values"
+            raise errors.BlueprintError(document.place("entities", entity, "create"), f"{complaint}{found[0]}")
     return blueprint
 
 
@@ -98,7 +98,9 @@ def _check_choices(state: simulation.State, entity: str, document: reading.Docum
     spec = state.world.entities[entity]
     if state.world.tool("list", entity) is None:
         return
-    for kind, described in (("selections", spec.selections), ("questions", spec.questions)):
+    choices: list[tuple[str, tuple[language.Selection | language.Question, ...]]]
+    choices = [("selections", spec.selections), ("questions", spec.questions)]
+    for kind, described in choices:
         for number, each in enumerate(described):
             where = each.where
             for name, values in each.given.items():

@@ -129,8 +129,13 @@ def _offer(name: str, kind: type[pydantic.BaseModel], path: Path_) -> str:
         language.Blueprint, language.Module, language.Entity, language.Field, language.Action, language.Rule,
         language.Creation, language.States, language.Selection, language.Question,
     ]  # fmt: skip
-    depth = {1: [kind], 3: [language.Entity], 5: [language.Field, language.Action]}.get(len(path), models)
-    known = sorted({field.alias or key for model in depth for key, field in model.model_fields.items()})
+    by_depth: dict[int, list[type[pydantic.BaseModel]]] = {
+        1: [kind],
+        3: [language.Entity],
+        5: [language.Field, language.Action],
+    }
+    fitting = by_depth.get(len(path), models)
+    known = sorted({field.alias or key for model in fitting for key, field in model.model_fields.items()})
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table
 """A blueprint with a mistake in it is refused with file, line and field."""
 
 from pathlib import Path
@@ -52,7 +53,7 @@ def test_a_mistake_is_named_with_file_line_and_field(mistake: str, blueprint_fil
 def test_rules_that_contradict_the_values_are_named(blueprint_file: Path) -> None:
     text = blueprint_file.read_text("utf-8")
     blueprint_file.write_text(text.replace("require: ends_on >= starts_on", "require: ends_on < starts_on"), "utf-8")
-    with pytest.raises(errors.BlueprintError, match="loan.*ends_on < starts_on.*contradict"):
+    with pytest.raises(errors.BlueprintError, match=r"loan.*ends_on < starts_on.*contradict"):
         checking.check(blueprint_file)
 
 

@@ -36,7 +36,9 @@ def compile_world(world: worlds.World) -> model.Bundle:
     verifiers = {each.task.id: verifiers_text.source(state, each) for each in planned}
     listed = tuple(each.task for each in planned)
     with tempfile.TemporaryDirectory(prefix="awm-compile-", dir=_SCRATCH if _SCRATCH.is_dir() else None) as folder:
-        stage = proving.Stage(scenario, schema_sql, seed_sql, environment, Path(folder))
+        stage = proving.Stage(
+            scenario, schema_sql=schema_sql, seed_sql=seed_sql, environment=environment, folder=Path(folder)
+        )
         try:
             proving.prove(stage, listed, verifiers)
             served = tuple(stage.toolset.served)

@@ -8,7 +8,9 @@ from awm_generator.builtin.compiler import handlers_text, layout, tables_text, w
 _HELPERS = {
     "now": 'def now() -> datetime:\n    return datetime.now(timezone.utc)',
     "today": "def today() -> date:\n    return now().date()",
-    "stamp": 'def stamp() -> str:\n    """This moment as the database holds times."""\n    return now().strftime("%Y-%m-%dT%H:%M:%SZ")',
+    "stamp": '''def stamp() -> str:
+    """This moment as the database holds times."""
+    return now().strftime("%Y-%m-%dT%H:%M:%SZ")''',
     "as_utc": '''def as_utc(moment: datetime) -> str:
     """A given moment as the database holds times; one without a zone is UTC."""
     if moment.tzinfo is not None:
@@ -37,7 +39,8 @@ _HELPERS = {
     except OverflowError:
         raise refuse(422, "This moment is out of range.") from None''',
     "day_of": "def day_of(moment: str) -> str:\n    return moment[:10]",
-    "refuse": "def refuse(status: int, reason: str) -> HTTPException:\n    return HTTPException(status_code=status, detail=reason)",
+    "refuse": '''def refuse(status: int, reason: str) -> HTTPException:
+    return HTTPException(status_code=status, detail=reason)''',
     "existing": '''def existing(session: Session, table: type[Base], key: int, what: str):
     """The row with this key, or a 404 that names what was looked for."""
     row = session.get(table, key)
@@ -109,7 +112,8 @@ def enforce_foreign_keys(connection, _record):
 
 
 def _tables(world: worlds.World) -> str:
-    base = 'class Base(DeclarativeBase):\n    """The tables of schema.sql. Dates and times are ISO text, so that they compare as they read."""'
+    base = '''class Base(DeclarativeBase):
+    """The tables of schema.sql. Dates and times are ISO text, so that they compare as they read."""'''
     return f"{base}\n\n\n{tables_text.tables(world)}"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 FUNCTIONS = {
     "count": "count('entity', field=value, ...): how many rows have these values",
     "total": "total('entity', 'field', field=value, ...): the sum of a field over these rows",
-    "overlapping": "overlapping('entity', 'from_field', 'to_field', from, to, field=value, ...): rows whose span meets this one",
+    "overlapping": "overlapping('entity', 'from_field', 'to_field', a, b, field=value, ...): rows whose span meets it",
     "days": "days(first, second): days from one date to another",
     "hours_until": "hours_until(moment or date): hours from now on",
     "days_until": "days_until(date): days from today on",

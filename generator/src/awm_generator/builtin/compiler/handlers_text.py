@@ -91,7 +91,8 @@ def _me(world: World, tool: Tool) -> str:
 
 def _get(world: World, tool: Tool) -> str:
     row = _found(world, tool.entity, f"{tool.entity}_id")
-    return f"{_signature(world, tool, worlds.class_name(tool.entity) + 'View')}\n    return {_viewed(world, tool.entity, row)}"
+    view = f"{worlds.class_name(tool.entity)}View"
+    return f"{_signature(world, tool, view)}\n    return {_viewed(world, tool.entity, row)}"
 
 
 def _mine(world: World, entity: str) -> str:

@@ -64,14 +64,14 @@ def params(world: worlds.World, tool: worlds.Tool) -> tuple[Param, ...]:
             group = Param("group_by", "query", "choice", "What to count by", True, values=tuple(choices))
             return (group, *(each for each in _filters(world, tool.entity) if each.type == "choice"))
         case "create":
-            return tuple(_body(world, name, field) for name, field in spec.fields.items() if field.create)
+            return tuple(_body(name, field) for name, field in spec.fields.items() if field.create)
         case "update":
             editable = {name: field for name, field in spec.fields.items() if field.edit}
             key = () if spec.user else (_id(world, tool.entity),)
-            return (*key, *(_change(world, name, field) for name, field in editable.items()))
+            return (*key, *(_change(name, field) for name, field in editable.items()))
         case "action":
             inputs = spec.actions[tool.action].inputs
-            return (_id(world, tool.entity), *(_body(world, name, field) for name, field in inputs.items()))
+            return (_id(world, tool.entity), *(_body(name, field) for name, field in inputs.items()))
         case "bulk":
             many = worlds.plural(world, tool.entity)
             about = f"Ids of the {many}, all of which or none are changed"
@@ -116,9 +116,9 @@ def groups(world: worlds.World, entity: str) -> dict[str, str]:
         found[spec.states.field] = "column"
     owner = world.owner_path(entity)[:1]
     for name, field in spec.fields.items():
-        if field.type == "ref" and not field.optional and (name,) != owner:
-            if worlds.title_field(world.entities[str(field.to)]):
-                found[name] = "title"
+        foreign = field.type == "ref" and not field.optional and (name,) != owner
+        if foreign and worlds.title_field(world.entities[str(field.to)]):
+            found[name] = "title"
     return found
 
 
@@ -193,7 +193,7 @@ def _id(world: worlds.World, entity: str) -> Param:
     return Param(f"{entity}_id", "path", "id", f"Id of the {worlds.label(world, entity)}", True, entity=entity)
 
 
-def _body(world: worlds.World, name: str, field: language.Field) -> Param:
+def _body(name: str, field: language.Field) -> Param:
     kinds: dict[str, Type] = {"money": "integer", "ref": "id", "stamp": "moment"}
     kind: Type = kinds.get(field.type, field.type)  # type: ignore[arg-type]
     number = kind == "integer"
@@ -212,8 +212,8 @@ def _body(world: worlds.World, name: str, field: language.Field) -> Param:
     )
 
 
-def _change(world: worlds.World, name: str, field: language.Field) -> Param:
-    whole = _body(world, name, field)
+def _change(name: str, field: language.Field) -> Param:
+    whole = _body(name, field)
     about = f"{whole.about.rstrip('.')}; unchanged when left out"
     return Param(**{**vars(whole), "required": False, "default": "None", "about": about})
 

@@ -53,7 +53,7 @@ def _entity(subject: Subject, entity: str) -> Iterator[Slip]:
             yield ("it",), f"{{{name}}} is no field; there are {', '.join(spec.fields)}"
     if not expressions.holes(spec.it):
         yield ("it",), "names no field, so that all rows would be called the same; write for example the boat {name}"
-    yield from _texts(subject, entity, spec)
+    yield from _texts(subject, spec)
     yield from _rules(subject, entity, spec)
     yield from _selections(subject, entity, spec)
 
@@ -186,7 +186,7 @@ def _life_cycle(spec: language.Entity, states: language.States) -> Iterator[Slip
             )
 
 
-def _texts(subject: Subject, entity: str, spec: language.Entity) -> Iterator[Slip]:
+def _texts(subject: Subject, spec: language.Entity) -> Iterator[Slip]:
     if spec.create:
         fields = {name: field for name, field in spec.fields.items() if field.create}
         yield from _says(("create", "say"), spec.create.say, fields, ())
@@ -225,9 +225,10 @@ def _rules(subject: Subject, entity: str, spec: language.Entity) -> Iterator[Sli
             yield from (((*path, "else"), each) for each in _expression(subject, entity, hole, inputs))
             if '"' in hole or "'" in hole:
                 yield (*path, "else"), f"{{{hole}}}: only names and dots here"
-    for path, statements, inputs in _statements(spec):
+    for place, statements, inputs in _statements(spec):
         for number, text in enumerate(statements):
-            yield from (((*path, number), each) for each in _statement(subject, entity, text, inputs))
+            at: tuple[str | int, ...] = (*place, number)
+            yield from ((at, each) for each in _statement(subject, entity, text, inputs))
     for name, text in spec.shows.items():
         yield from ((("shows", name), each) for each in _expression(subject, entity, text, {}))
     for name, field in spec.fields.items():
@@ -258,9 +259,9 @@ def _selections(subject: Subject, entity: str, spec: language.Entity) -> Iterato
             where = where.replace(f"{{{name}}}", str(values[0]))
         yield from (((kind, number, "where"), complaint) for complaint in _expression(subject, entity, where, {}))
         for key in ("lowest", "highest", "total", "tell"):
-            name = getattr(each, key, None)
-            if name is not None and name not in spec.fields and name not in spec.shows:
-                yield (kind, number, key), f"{name!r} is no field; there are {', '.join(spec.fields)}"
+            wanted: str | None = getattr(each, key, None)
+            if wanted is not None and wanted not in spec.fields and wanted not in spec.shows:
+                yield (kind, number, key), f"{wanted!r} is no field; there are {', '.join(spec.fields)}"
         if isinstance(each, language.Selection) and sum([bool(each.lowest), bool(each.highest), each.each]) != 1:
             yield (kind, number), "a selection has exactly one of lowest, highest and each"
 
@@ -346,4 +347,4 @@ def _call(subject: Subject, call: ast.Call, text: str) -> Iterator[str]:
     fields += [str(each.value) for each in call.args[1:3] if isinstance(each, ast.Constant) and name != "count"]
     for field in fields:
         if field not in spec.fields and field not in states:
-            yield f"{text!r}: {first.value} has no field {field!r}; there are {', '.join([*spec.fields, *states])}"
+            yield f"{text!r}: {first.value!r} has no field {field!r}; there are {', '.join([*spec.fields, *states])}"

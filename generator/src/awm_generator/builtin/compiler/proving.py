@@ -29,7 +29,7 @@ class Stage:
     """
 
     def __init__(
-        self, scenario: model.Scenario, schema_sql: str, seed_sql: str, environment: str, folder: Path
+        self, scenario: model.Scenario, *, schema_sql: str, seed_sql: str, environment: str, folder: Path
     ) -> None:
         inline.install()
         self._clock = scenario.clock
@@ -116,7 +116,7 @@ Verify = Callable[[str, str, str | None], Mapping[str, Any]]
 
 
 def _complete(verify: Verify, stage: Stage, answer: str | None) -> bool:
-    return verify(str(stage.seed), str(stage.final), answer)["result"] == "complete"
+    return bool(verify(str(stage.seed), str(stage.final), answer)["result"] == "complete")
 
 
 def _verifier(source: str, name: str) -> Verify:

@@ -91,4 +91,6 @@ def _response(state: State, tool: Tool) -> dict[str, Any]:
     items = {
         world.style.items: {"type": "array", "description": f"The {worlds.plural(world, tool.entity)}", "example": []}
     }
-    return {"list": {**total, **items}, "summary": items, "bulk": items}.get(tool.kind, shown)
+    if tool.kind in ("summary", "bulk"):
+        return items
+    return {**total, **items} if tool.kind == "list" else shown

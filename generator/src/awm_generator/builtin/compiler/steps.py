@@ -95,7 +95,7 @@ def create(calls: Calls, rng: random.Random, voice: Voice, entity: str, *, refus
         trial = Calls(calls.state.copy(), list(calls.made))
         try:
             values, words, arguments = _inputs(trial, rng, voice, entity, fields, plain=refused)
-            outcome = _attempt(lambda: operations.create(trial.state, entity, values))
+            outcome = _attempt(operations.create, trial.state, entity, values)
         except Unreachable:
             continue
         text = _filled(clause, words)
@@ -122,7 +122,7 @@ def act(
         try:
             target, words, source = _one(trial, rng, voice, entity, plain=refused)
             values, more, arguments = _inputs(trial, rng, voice, entity, operation.inputs)
-            outcome = _attempt(lambda: operations.act(trial.state, entity, target["id"], action, values))
+            outcome = _attempt(operations.act, trial.state, entity, target["id"], action, values)
         except Unreachable:
             continue
         text = _filled(rng.choice(operation.say), {**more, "it": words})
@@ -136,7 +136,7 @@ def act(
     return None
 
 
-def each(calls: Calls, rng: random.Random, voice: Voice, entity: str, action: str) -> Step | None:
+def each(calls: Calls, rng: random.Random, _voice: Voice, entity: str, action: str) -> Step | None:
     """Carries an action out on all rows that a selection describes, one by one or at once."""
     spec, world = calls.state.world.entities[entity], calls.state.world
     operation = spec.actions[action]
@@ -148,8 +148,7 @@ def each(calls: Calls, rng: random.Random, voice: Voice, entity: str, action: st
         rows = lookups.matching(trial.state, entity, where)
         if not selection.each or not 2 <= len(rows) <= _MOST_ROWS:
             continue
-        outcome = _attempt(lambda: [operations.act(trial.state, entity, row["id"], action, {}) for row in rows])  # noqa: B023
-        if isinstance(outcome, Refused):
+        if any(_attempt(operations.act, trial.state, entity, row["id"], action, {}) for row in rows):
             continue
         found = lookups.chosen(trial, entity, where)
         bulk, one = world.tool("bulk", entity, action), world.tool("action", entity, action)
@@ -177,7 +176,7 @@ def change(calls: Calls, rng: random.Random, voice: Voice, entity: str) -> Step 
             values, more, arguments = _inputs(trial, rng, voice, entity, {name: editable[name]})
             if values[name] == trial.state.value(entity, target, name):
                 continue
-            outcome = _attempt(lambda: operations.update(trial.state, entity, target["id"], values))
+            outcome = _attempt(operations.update, trial.state, entity, target["id"], values)
         except Unreachable:
             continue
         if outcome is None:
@@ -208,7 +207,7 @@ def remove(calls: Calls, rng: random.Random, voice: Voice, entity: str) -> Step 
             target, words, source = _one(trial, rng, voice, entity)
         except Unreachable:
             continue
-        if _attempt(lambda: operations.delete(trial.state, entity, target["id"])) is None:
+        if _attempt(operations.delete, trial.state, entity, target["id"]) is None:
             trial.write(tool.name, {f"{entity}_id": source})
             return Step(f"delete:{entity}", words, _filled(rng.choice(spec.delete), {"it": words}), trial)
     return None
@@ -227,7 +226,7 @@ def ask(calls: Calls, rng: random.Random, voice: Voice, entity: str, number: int
     except Unreachable:
         return None
     answer = _answer(trial.state, entity, question, rows, found, voice)
-    return answer and Step(f"ask:{entity}.{number}", say, say, trial, answer)
+    return None if answer is None else Step(f"ask:{entity}.{number}", say, say, trial, answer)
 
 
 def look(calls: Calls, rng: random.Random, voice: Voice, entity: str) -> Step | None:
@@ -280,9 +279,9 @@ def _turned_down(key: str, text: str, trial: Calls, outcome: Refused) -> Step:
     return Step(f"refused:{key}", text, text, trial, answer, refused=True)
 
 
-def _attempt(operation: Callable[[], Any]) -> Refused | None:
+def _attempt(operation: Callable[..., Any], *arguments: Any) -> Refused | None:
     try:
-        operation()
+        operation(*arguments)
     except Refused as refused:
         return refused
     return None
@@ -365,10 +364,10 @@ def _answer(
         return Answer("count", len(rows), {"$from": f"length({found})"}, str(len(rows)))
     if question.total:
         total = sum(row[question.total] for row in rows)
-        source = {"$from": f"sum({found}.{question.total})"}
+        summed = {"$from": f"sum({found}.{question.total})"}
         if spec.fields[question.total].type == "money":
-            return Answer("money", total, source, voice.money(total))
-        return Answer("count", total, source, str(total))
+            return Answer("money", total, summed, voice.money(total))
+        return Answer("count", total, summed, str(total))
     name = str(question.lowest or question.highest)
     best = _extreme(state, entity, rows, name, highest=question.highest is not None)
     if best is None:

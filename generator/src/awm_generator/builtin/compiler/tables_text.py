@@ -43,10 +43,7 @@ def body(world: worlds.World, tool: worlds.Tool) -> tuple[interface.Param, ...]:
 
 def annotation(param: interface.Param) -> str:
     """The type of an argument, in Python."""
-    if param.type == "choice":
-        plain = layout.literal_type(param.values)
-    else:
-        plain = _PARAM_TYPES[param.type]
+    plain = layout.literal_type(param.values) if param.type == "choice" else _PARAM_TYPES[param.type]
     return plain if param.required or (param.default not in (None, "None")) else f"{plain} | None"
 
 

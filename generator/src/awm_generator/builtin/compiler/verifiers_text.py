@@ -23,21 +23,23 @@ def read(path):
     try:
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
         names = [row["name"] for row in tables]
-        return {{name: {{row["id"]: dict(row) for row in connection.execute(f'SELECT * FROM "{{name}}"')}} for name in names}}
+        found = {{name: connection.execute(f'SELECT * FROM "{{name}}"').fetchall() for name in names}}
+        return {{name: {{row["id"]: dict(row) for row in rows}} for name, rows in found.items()}}
     finally:
         connection.close()
 '''
 
 _COMPARING = '''
 def changes(before, after):
-    """What happened to the rows: (table, id, columns), with None for a row that is gone. Times of record do not count."""
+    """What happened to the rows: (table, id, columns), with None for a row that is gone; times of record left out."""
     found = []
     for table in sorted(before.keys() | after.keys()):
         old, new = before.get(table, {}), after.get(table, {})
         found += [(table, key, None) for key in old if key not in new]
         for key, row in new.items():
             kept = {name: value for name, value in row.items() if name not in RECORD_TIMES and name != "id"}
-            columns = kept if key not in old else {name: value for name, value in kept.items() if old[key].get(name) != value}
+            before_it = old.get(key, {})
+            columns = {name: value for name, value in kept.items() if key not in old or before_it.get(name) != value}
             if columns:
                 found.append((table, key, columns))
     return found
@@ -103,7 +105,9 @@ def answered(answer):
 ''',
 }
 
-_IN_WORDS = 'IN_WORDS = (\n    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",\n)'
+_IN_WORDS = """IN_WORDS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"
+)"""
 
 _VERDICT = '''
 def verify_task_completion(initial_db_path, final_db_path, final_answer=None):
@@ -206,5 +210,4 @@ def _day_forms(day: str) -> tuple[str, ...]:
 
 
 def _python(value: Any) -> str:
-    text = pprint.pformat(value, width=110, sort_dicts=False)
-    return text
+    return pprint.pformat(value, width=110, sort_dicts=False)
