@@ -18,7 +18,7 @@ from awm_runtime.bundle import reading as bundles
 
 _ATTEMPTS = 60
 _RETRIES = 4
-_BATCH = 120
+_BATCH = 200
 """Scenarios after which the worker processes are replaced: a loaded app is never quite unloaded."""
 
 
@@ -103,10 +103,16 @@ def plan(chosen: Mapping[Path, language.Blueprint], count: int, seed: int) -> tu
 
 
 def run(orders: Sequence[Order], out: Path, *, workers: int | None = None) -> Iterator[Made]:
-    """Makes the scenarios into folders under `out`; yields each in order as it is done. Finished ones are kept."""
+    """Makes the scenarios into folders under `out`; yields each in order as it is done. Finished ones are kept.
+
+    Args:
+        orders: What to make.
+        out: Where to.
+        workers: How many processes; by default one per processor. With 1 all is done in this process.
+    """
     waiting = [order for order in orders if not _is_done(order, out)]
     done = set(orders) - set(waiting)
-    made = _compiled(waiting, out, workers or os.cpu_count() or 1)
+    made = _compiled(waiting, out, workers)
     for order in orders:
         yield _kept(order, out) if order in done else next(made)
 
@@ -139,11 +145,14 @@ def compiled(world: worlds.World) -> tuple[model.Bundle, int]:
     raise AssertionError("unreachable")  # pragma: no cover
 
 
-def _compiled(orders: Sequence[Order], out: Path, workers: int) -> Iterator[Made]:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["awm_generator.builtin.running"])
+def _compiled(orders: Sequence[Order], out: Path, workers: int | None) -> Iterator[Made]:
+    if workers == 1:
+        yield from (make(order, out) for order in orders)
+        return
+    count = workers or os.cpu_count() or 1
+    context = multiprocessing.get_context("spawn")  # a fork would inherit the threads of a progress bar
     for batch in (orders[start : start + _BATCH] for start in range(0, len(orders), _BATCH)):
-        with futures.ProcessPoolExecutor(min(workers, len(batch)), mp_context=context) as pool:
+        with futures.ProcessPoolExecutor(min(count, len(batch)), mp_context=context) as pool:
             yield from pool.map(make, batch, itertools.repeat(out))
 
 

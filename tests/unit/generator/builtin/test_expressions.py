@@ -73,11 +73,11 @@ def test_the_emitted_python_reads_like_a_handlers(state: State) -> None:
 
 
 def test_a_refused_operation_changes_nothing_and_gives_the_rule(state: State) -> None:
-    broken = next(key for key, row in state.tables["tool"].items() if row["broken"])
+    state.tables["tool"][1]["broken"] = True
     before = state.copy().tables
     with pytest.raises(Refused, match="is broken") as caught:
         operations.create(
-            state, "loan", {"tool": Reference("tool", broken), "starts_on": "2031-01-01", "ends_on": "2031-01-02"}
+            state, "loan", {"tool": Reference("tool", 1), "starts_on": "2031-01-01", "ends_on": "2031-01-02"}
         )
     assert caught.value.reasons == ("broken", "repair")
     assert state.tables == before

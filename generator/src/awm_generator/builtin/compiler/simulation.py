@@ -247,12 +247,7 @@ def _called(call: ast.Call, scope: Scope) -> Any:
         case "overlapping":
             entity, first, last, begins, ends = values
             rows = _matching(entity, call, scope)
-            return sum(
-                1
-                for row in rows
-                if row[first] < ends and row[last] > begins
-                and not (entity == scope.entity and row["id"] == scope.row.get("id"))
-            )  # fmt: skip
+            return sum(1 for row in rows if row[first] < ends and row[last] > begins)
         case "hours_until":
             return int((_moment(values[0]) - scope.moment.replace(tzinfo=None)).total_seconds() // 3600)
         case "days_until":
@@ -263,7 +258,10 @@ def _called(call: ast.Call, scope: Scope) -> Any:
 def _matching(entity: str, call: ast.Call, scope: Scope) -> list[Row]:
     wanted = {str(keyword.arg): _value(keyword.value, scope) for keyword in call.keywords}
     found = []
+    itself = scope.row.get("id") if entity == scope.entity else None
     for row in scope.state.tables.get(entity, {}).values():
+        if row["id"] == itself:
+            continue
         values = {name: scope.state.value(entity, row, name) for name in wanted}
         if all(
             values[name] in each if isinstance(each, list) else values[name] == each for name, each in wanted.items()
