@@ -86,7 +86,8 @@ def plan(chosen: Mapping[Path, language.Blueprint], count: int, seed: int) -> tu
         for attempt in range(_ATTEMPTS):
             world = weaving.weave(chosen[file], file, variant, seed, attempt)
             tools = frozenset(tool.name for tool in world.tools)
-            if world.name not in names and tools not in toolsets:
+            distinct = len(tools) == len(world.tools)
+            if distinct and world.name not in names and tools not in toolsets:
                 break
         else:
             family = chosen[file].blueprint

@@ -4,6 +4,7 @@ import hashlib
 import tempfile
 from pathlib import Path
 
+from awm_generator.builtin import errors
 from awm_generator.builtin.compiler import (
     environment_text,
     population,
@@ -40,6 +41,7 @@ def compile_world(world: worlds.World) -> model.Bundle:
             scenario, schema_sql=schema_sql, seed_sql=seed_sql, environment=environment, folder=Path(folder)
         )
         try:
+            _check_names(world, [str(tool["name"]) for tool in stage.toolset.served])
             proving.prove(stage, listed, verifiers)
             served = tuple(stage.toolset.served)
             counts = model.Counts(tables=stage.tables, rows=stage.rows, tools=len(served), tasks=len(listed))
@@ -56,6 +58,13 @@ def compile_world(world: worlds.World) -> model.Bundle:
         tools=served,
         verifiers={(task, "code"): text for task, text in verifiers.items()},
     )
+
+
+def _check_names(world: worlds.World, served: list[str]) -> None:
+    planned = [tool.name for tool in world.tools]
+    if served != planned:
+        differing = next((pair for pair in zip(planned, served, strict=False) if pair[0] != pair[1]), ("", ""))
+        raise errors.CompilationError(f"{world.seed}: tool {differing[0]!r} is served as {differing[1]!r}")
 
 
 def provenance(world: worlds.World) -> model.Provenance:

@@ -14,7 +14,7 @@ _VERBS: dict[str, tuple[str, ...]] = {
     "update": ("update", "edit", "change"),
     "delete": ("delete", "remove"),
     "summary": ("summarise", "count", "report"),
-    "me": ("get_me", "get_profile", "who_am_i", "show_account"),
+    "me": ("get_me", "get_my_profile", "who_am_i", "show_my_record"),
 }
 _PREFIXES = ("/api", "/api/v1", "/v1", "/api/v2", "")
 
