@@ -10,7 +10,7 @@ export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup up down demo test test-unit test-contract test-e2e test-docker images check imports format bench bench-images bench-router clean
+.PHONY: help setup up down demo test test-unit test-contract test-e2e test-docker images check imports format bench bench-builtin bench-images bench-router clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ bench-images: setup ## Measure the assembly, pushing and starting of 1,000 image
 
 bench-router: setup ## Measure what the router costs: table on standard error, JSON on standard output (BENCH_ARGS=--quick)
 	@PYTHONPATH=tests $(BIN)/python -m bench.router $(BENCH_ARGS)
+
+bench-builtin: setup ## Benchmark the built-in generator on 1,000 scenarios (BENCH_ARGS="--count 100")
+	@PYTHONPATH=tests $(BIN)/python -m bench.builtin $(BENCH_ARGS)
 
 clean: ## Remove what the other targets made
 	rm -rf .venv .tools .awm .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from awm_fleet.cli import bundle, catalog, demo, env, episode, fleet, gate, image, output, token, tools, verify
+from awm_fleet.cli import bundle, catalog, demo, env, episode, fleet, gate, gen, image, output, token, tools, verify
 from awm_runtime import errors
 from awm_runtime.contract import problems
 
@@ -41,6 +41,7 @@ app.command("tools", epilog=tools.TOOLS_EXAMPLES)(tools.tools)
 app.command("call", epilog=tools.CALL_EXAMPLES)(tools.call)
 app.add_typer(episode.app, name="episode")
 app.add_typer(token.app, name="token")
+app.add_typer(gen.app, name="gen")
 app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
 app.command("verify", epilog=verify.EXAMPLES)(verify.verify)
 

@@ -1,0 +1,1 @@
+"""The built-in provider: scenarios compiled from hand-written blueprints, without a language model."""

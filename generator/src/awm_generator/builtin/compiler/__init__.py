@@ -1,0 +1,1 @@
+"""From a blueprint, modules and a seed to a bundle."""

@@ -1,0 +1,87 @@
+"""What a tool's summary and description say."""
+
+from awm_generator.builtin.compiler import interface, worlds
+from awm_generator.builtin.compiler.worlds import Tool, World
+
+
+def summary(world: World, tool: Tool) -> str:
+    """One line."""
+    one, many = worlds.label(world, tool.entity), worlds.plural(world, tool.entity)
+    spec = world.entities[tool.entity]
+    your = "your" if world.owner_path(tool.entity) else "the"
+    a = article(one)
+    match tool.kind:
+        case "me":
+            return "Who is signed in"
+        case "list":
+            return f"Find {your} {many}"
+        case "get":
+            return f"Look at one {one}"
+        case "create":
+            return f"{_first(tool.name)} {a} {one}"
+        case "update":
+            return "Change your own record" if spec.user else f"Change {a} {one}"
+        case "delete":
+            return f"Delete {a} {one}"
+        case "summary":
+            return f"Count {your} {many} by group"
+        case "bulk":
+            return f"{_words(tool.action)} several {many} at once"
+    return f"{_words(tool.action)} {a} {one}"
+
+
+def description(world: World, tool: Tool) -> str:
+    """A few sentences: what it does, what comes back, when it is refused."""
+    spec = world.entities[tool.entity]
+    one, many = worlds.label(world, tool.entity), worlds.plural(world, tool.entity)
+    match tool.kind:
+        case "me":
+            return f"Your own record as {article(one)} {one}; its id is 1."
+        case "list":
+            whose = "Only your own are listed. " if world.owner_path(tool.entity) else ""
+            about = f"{spec.about.rstrip('.')}. " if spec.about else ""
+            return f"{about}{whose}Filters narrow the result together; total counts all {many} that match."
+        case "get":
+            return f"All that is known of one {one}, by its id."
+        case "create":
+            rules = (*(spec.create.rules if spec.create else ()), *spec.rules)
+            return f"Makes a new {one} and returns it.{_refusals(tuple(rule.otherwise for rule in rules))}"
+        case "update":
+            fields = ", ".join(worlds.field_label(n, f) for n, f in spec.fields.items() if f.edit)
+            return f"Changes what is given ({fields}) and returns the {one}."
+        case "delete":
+            return f"Removes the {one} for good and returns it as it was. Refused while other records refer to it."
+        case "summary":
+            sums = interface.sums(world, tool.entity)
+            extra = f" with totals of {', '.join(sums)}" if sums else ""
+            return f"How many {many} there are in each group{extra}."
+        case "bulk":
+            return f"All or nothing: where one of the {many} is refused, none is changed."
+    action = spec.actions[tool.action]
+    start = f" from {' or '.join(_words(each).lower() for each in action.start)}" if action.start else ""
+    moves = (
+        f"Takes the {one}{start} to {_words(action.to).lower()}."
+        if action.to
+        else action.about or f"Acts on one {one}."
+    )
+    about = f" {action.about}" if action.about and action.to else ""
+    return f"{moves}{about}{_refusals(tuple(rule.otherwise for rule in action.rules))}"
+
+
+def article(word: str) -> str:
+    """`a` or `an`."""
+    return "an" if word[:1] in "aeio" else "a"
+
+
+def _refusals(messages: tuple[str, ...]) -> str:
+    if not messages:
+        return ""
+    return " May be refused by the rules of the house; the reply says why."
+
+
+def _first(name: str) -> str:
+    return name.split("_")[0].capitalize().replace("New", "Create")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").capitalize()

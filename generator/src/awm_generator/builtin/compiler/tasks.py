@@ -1,0 +1,236 @@
+"""Ten tasks for a scenario: a ladder from one call to a dozen, each kind of step used before one comes twice."""
+
+import difflib
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from awm_generator.builtin import errors
+from awm_generator.builtin.compiler import phrasing, steps
+from awm_generator.builtin.compiler.lookups import Calls
+from awm_generator.builtin.compiler.phrasing import Voice
+from awm_generator.builtin.compiler.simulation import State
+from awm_generator.builtin.compiler.steps import Answer, Step
+from awm_runtime.bundle import model
+
+COUNT = 10
+_EASY, _MEDIUM = 2, 5
+_ALIKE = 0.9
+_LINKS = 6
+_TRIES = 60
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A task with the state that it leads to.
+
+    Attributes:
+        after: The rows when it is done.
+        answer: What it asks for, if anything.
+    """
+
+    task: model.Task
+    after: State
+    answer: Answer | None
+
+
+def plan(state: State) -> tuple[Planned, ...]:
+    """Ten different tasks.
+
+    Raises:
+        CompilationError: the world offers too little to do.
+    """
+    planner = _Planner(state)
+    planned: list[Planned] = []
+    for rung, makes in enumerate(_LADDER):
+        task = next(filter(None, (planner.next(rung, make, planned) for make in makes)), None)
+        if task is None:
+            known = ", ".join(planner.makers)
+            raise errors.CompilationError(f"{state.world.seed}: no {makes[0].__name__} task can be made out of {known}")
+        planned.append(task)
+    return tuple(planned)
+
+
+class _Planner:
+    """What the tasks of one scenario share: which kinds of steps were used, and which words."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.makers = steps.makers(state.world)
+        self.used: Counter[str] = Counter()
+        self.rng = random.Random(f"{state.world.seed}/tasks")  # noqa: S311 - seeded on purpose
+
+    def next(self, rung: int, make: "Make", before: list[Planned]) -> Planned | None:
+        """The next task of this make that is unlike the ones before."""
+        for _ in range(_TRIES):
+            voice = Voice(self.state.world.currency, self.rng.choice(("day_first", "month_first", "day_first", "iso")))
+            found = make(self, voice)
+            if found is None or not found:
+                continue
+            planned = _task(rung, found, self.rng)
+            if all(_unlike(planned.task.instruction, other.task.instruction) for other in before):
+                self.used.update(step.key for step in found)
+                return planned
+        return None
+
+    def step(self, calls: Calls, voice: Voice, *kinds: str, avoid: tuple[str, ...] = ()) -> Step | None:
+        """A step of one of these kinds, of a key that was used least."""
+        keys = [key for key in self.makers if key.startswith(kinds) and key not in avoid]
+        self.rng.shuffle(keys)
+        for key in sorted(keys, key=lambda key: self.used[key]):
+            step = self.makers[key](calls, self.rng, voice)
+            if step is not None:
+                return step
+            self.used[key] += 1  # a kind that cannot be made is asked for less often
+        return None
+
+    def start(self) -> Calls:
+        """No calls yet."""
+        return Calls(self.state)
+
+
+Make = Callable[[_Planner, Voice], list[Step] | None]
+
+
+def _question(planner: _Planner, voice: Voice) -> list[Step] | None:
+    step = planner.step(planner.start(), voice, "ask:", "look:")
+    return [step] if step and len(step.calls.made) <= _EASY else None
+
+
+def _small_change(planner: _Planner, voice: Voice) -> list[Step] | None:
+    step = planner.step(planner.start(), voice, "act:", "update:", "delete:", "create:")
+    return [step] if step and len(step.calls.made) <= _EASY else None
+
+
+def _refusal(planner: _Planner, voice: Voice) -> list[Step] | None:
+    keys = [key for key in planner.makers if key.startswith(("act:", "create:"))]
+    planner.rng.shuffle(keys)
+    for key in keys:
+        step = steps.refusal(planner.start(), planner.rng, voice, key)
+        if step is not None and step.calls.made:
+            return [step]
+    return None
+
+
+def _several(planner: _Planner, voice: Voice) -> list[Step] | None:
+    step = planner.step(planner.start(), voice, "each:")
+    return [step] if step and 3 <= len(step.calls.made) <= _MEDIUM else None
+
+
+def _pair(planner: _Planner, voice: Voice) -> list[Step] | None:
+    return _chain(planner, voice, 4, _MEDIUM, asks=False)
+
+
+def _pair_and_question(planner: _Planner, voice: Voice) -> list[Step] | None:
+    return _chain(planner, voice, 4, _MEDIUM, asks=True)
+
+
+def _long(planner: _Planner, voice: Voice) -> list[Step] | None:
+    return _chain(planner, voice, 9, 12, asks=False)
+
+
+def _long_and_question(planner: _Planner, voice: Voice) -> list[Step] | None:
+    return _chain(planner, voice, 9, 12, asks=True)
+
+
+_LADDER: tuple[tuple[Make, ...], ...] = (
+    (_pair_and_question, _pair),
+    (_question,),
+    (_small_change, _pair),
+    (_refusal,),
+    (_pair,),
+    (_several, _pair),
+    (_long, _pair),
+    (_long_and_question, _long, _pair_and_question),
+    (_long, _pair),
+    (_long_and_question, _long, _pair_and_question),
+)
+"""For each task what is tried, the best first."""
+
+
+def _chain(planner: _Planner, voice: Voice, least: int, most: int, *, asks: bool) -> list[Step] | None:
+    """Several steps, one after the other, with about as many calls as are wanted; a question comes last."""
+    calls = planner.start()
+    chain: list[Step] = []
+    for _ in range(_LINKS * 2):
+        reserve = 1 if asks else 0
+        if len(calls.made) >= least - reserve:
+            break
+        keys = tuple(step.key for step in chain)
+        abouts = {step.about for step in chain}
+        step = planner.step(calls, voice, "act:", "create:", "update:", "delete:", "each:", avoid=keys)
+        if step is None or step.about in abouts or len(step.calls.made) > most - reserve:
+            continue
+        chain.append(step)
+        calls = step.calls
+    if asks:
+        question = planner.step(calls, voice, "ask:")
+        if question is None:
+            return None
+        chain.append(question)
+        calls = question.calls
+    return chain if least <= len(calls.made) <= most and len(chain) <= _LINKS else None
+
+
+def _task(rung: int, chain: list[Step], rng: random.Random) -> Planned:
+    last = chain[-1]
+    calls = last.calls
+    answer = last.answer
+    number = len(calls.made)
+    difficulty = "easy" if number <= _EASY else "medium" if number <= _MEDIUM else "hard"
+    task = model.Task(
+        id=f"task-{rung + 1:02d}",
+        instruction=" ".join(_sentences(chain, rng)),
+        split="test" if rung in (2, 5, 8) else "train",
+        difficulty=difficulty,
+        answer=answer.shown if answer else None,
+        oracle=model.Oracle(calls=tuple(calls.made), answer=answer.source if answer else None),
+    )
+    return Planned(task, calls.state, answer)
+
+
+def _sentences(chain: list[Step], rng: random.Random) -> Iterator[str]:
+    """The steps in words."""
+    if chain[0].refused:
+        yield _polite(chain[0], rng)
+        yield rng.choice(_IF_NOT)
+        return
+    *deeds, last = chain
+    if not deeds:
+        yield _polite(last, rng) if last.answer is None else phrasing.sentence(last.clause)
+        return
+    yield _polite(deeds[0], rng)
+    for step in deeds[1:]:
+        yield phrasing.sentence(f"{rng.choice(_NEXT)} {step.clause}")
+    if last.answer is None:
+        yield phrasing.sentence(f"{rng.choice(_NEXT)} {last.clause}")
+    else:
+        yield f"{rng.choice(_AFTER)} {last.clause}"
+
+
+_IF_NOT = (
+    "If that is not possible, change nothing and tell me why.",
+    "Should that not be allowed, leave everything as it is and give me the reason.",
+    "If the rules do not allow it, do nothing else and tell me the reason.",
+)
+_NEXT = ("Then", "After that,", "Next,", "Also", "And then")
+_AFTER = (
+    "When that is done:",
+    "After that, tell me:",
+    "Once you have done so:",
+    "And a question about how things stand then:",
+)
+
+
+def _polite(step: Step, rng: random.Random) -> str:
+    start = rng.choice(("", "", "Please ", "Could you please ", "I need you to "))
+    if start == "Could you please ":
+        return f"{start}{step.clause}?"
+    return phrasing.sentence(f"{start}{step.clause}")
+
+
+def _unlike(first: str, second: str) -> bool:
+    return difflib.SequenceMatcher(None, first, second, autojunk=False).quick_ratio() < _ALIKE or (
+        difflib.SequenceMatcher(None, first, second, autojunk=False).ratio() < _ALIKE
+    )

@@ -1,0 +1,43 @@
+"""The errors of the built-in provider.
+
+```text
+PermanentError
+├── BlueprintError       a blueprint or module is wrong: file, line and field are named
+├── VarietyError         more scenarios are wanted than can be made different
+└── CompilationError     a compiled scenario is not what was planned: a defect of blueprint or compiler
+```
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from awm_runtime import errors
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something stands in a blueprint file."""
+
+    file: Path
+    line: int
+    field: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.field}"
+
+
+class BlueprintError(errors.PermanentError):
+    """A blueprint or module cannot be used; the message begins with the place."""
+
+    def __init__(self, place: Place, complaint: str) -> None:
+        super().__init__(f"{place}: {complaint}")
+        self.place = place
+        self.complaint = complaint
+
+
+class VarietyError(errors.PermanentError):
+    """More scenarios were asked for than can be made different; says how many there are, and why."""
+
+
+class CompilationError(errors.PermanentError):
+    """A compiled scenario does not do what was planned; the message names blueprint, task and difference."""

@@ -1,0 +1,173 @@
+"""Makes many scenarios: planned one after the other so that no two are alike, compiled several at a time, resumable."""
+
+import dataclasses
+import functools
+import itertools
+import multiprocessing
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent import futures
+from dataclasses import dataclass
+from pathlib import Path
+
+from awm_generator.builtin import errors, language, reading
+from awm_generator.builtin.compiler import compiling, weaving, worlds
+from awm_runtime import errors as runtime_errors
+from awm_runtime.bundle import model, writing
+from awm_runtime.bundle import reading as bundles
+
+_ATTEMPTS = 60
+_RETRIES = 4
+_BATCH = 200
+"""Scenarios after which the worker processes are replaced: a loaded app is never quite unloaded."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """One scenario to make; small, so that it travels to a worker.
+
+    Attributes:
+        file: The blueprint's file.
+        provenance: What the bundle will say of where it comes from, by which a finished one is known again.
+    """
+
+    file: Path
+    variant: int
+    seed: int
+    attempt: int
+    name: str
+    provenance: str
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of an order.
+
+    Attributes:
+        path: The bundle's folder; None where it could not be made.
+        compiles: How often it was compiled until it was right; 0 where it was there already.
+        reason: Why there is none.
+    """
+
+    name: str
+    path: Path | None
+    counts: model.Counts | None = None
+    compiles: int = 0
+    reason: str = ""
+
+
+def blueprints(families: Collection[str] = (), extra: Sequence[Path] = ()) -> dict[Path, language.Blueprint]:
+    """The blueprints to make scenarios of: those named, or all; and files of the user's own.
+
+    Raises:
+        BlueprintError: one is wrong.
+        VarietyError: there is none of that name.
+    """
+    shipped = reading.shipped_blueprints()
+    unknown = [name for name in families if name not in shipped]
+    if unknown:
+        raise errors.VarietyError(f"no blueprint {', '.join(unknown)}; there are {', '.join(shipped)}")
+    chosen = [shipped[name] for name in families] if families or extra else list(shipped.values())
+    return {file: reading.blueprint(file)[0] for file in [*chosen, *extra]}
+
+
+def plan(chosen: Mapping[Path, language.Blueprint], count: int, seed: int) -> tuple[Order, ...]:
+    """Orders for `count` scenarios, spread over the blueprints, no two with the same tools or the same name.
+
+    Raises:
+        VarietyError: there are not so many; says how many there are.
+    """
+    orders: list[Order] = []
+    names: set[str] = set()
+    toolsets: set[frozenset[str]] = set()
+    for number in range(count):
+        file = list(chosen)[number % len(chosen)]
+        variant = number // len(chosen)
+        for attempt in range(_ATTEMPTS):
+            world = weaving.weave(chosen[file], file, variant, seed, attempt)
+            tools = frozenset(tool.name for tool in world.tools)
+            distinct = len(tools) == len(world.tools)
+            if distinct and world.name not in names and tools not in toolsets:
+                break
+        else:
+            family = chosen[file].blueprint
+            raise errors.VarietyError(
+                f"{count} scenarios were asked for, but only {len(orders)} can be made different: {_ATTEMPTS} attempts "
+                f"at number {variant + 1} of blueprint {family} came out with the tools or the name of an earlier one. "
+                f"Ask for {len(orders)}, or give {family} more titles, optional parts or modules."
+            )
+        names.add(world.name)
+        toolsets.add(tools)
+        provenance = compiling.provenance(world).source
+        orders.append(Order(file, variant, seed, attempt, world.name, provenance))
+    return tuple(orders)
+
+
+def run(orders: Sequence[Order], out: Path, *, workers: int | None = None) -> Iterator[Made]:
+    """Makes the scenarios into folders under `out`; yields each in order as it is done. Finished ones are kept.
+
+    Args:
+        orders: What to make.
+        out: Where to.
+        workers: How many processes; by default one per processor. With 1 all is done in this process.
+    """
+    waiting = [order for order in orders if not _is_done(order, out)]
+    done = set(orders) - set(waiting)
+    made = _compiled(waiting, out, workers)
+    for order in orders:
+        yield _kept(order, out) if order in done else next(made)
+
+
+def make(order: Order, out: Path) -> Made:
+    """Makes one scenario in this process."""
+    blueprint = _blueprint(order.file)
+    world = weaving.weave(blueprint, order.file, order.variant, order.seed, order.attempt)
+    try:
+        bundle, compiles = compiled(world)
+    except errors.CompilationError as exc:
+        return Made(order.name, None, reason=str(exc))
+    written = writing.write(bundle, out / order.name)
+    return Made(order.name, written.root, written.scenario.counts, compiles)
+
+
+def compiled(world: worlds.World) -> tuple[model.Bundle, int]:
+    """The bundle of a world, and how often it was compiled: where tasks do not come out, with other rows again.
+
+    Raises:
+        CompilationError: it never came out.
+    """
+    for number in itertools.count(1):
+        try:
+            return compiling.compile_world(world), number
+        except errors.CompilationError:
+            if number == _RETRIES:
+                raise
+            world = dataclasses.replace(world, seed=f"{world.seed}/again")
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
+def _compiled(orders: Sequence[Order], out: Path, workers: int | None) -> Iterator[Made]:
+    if workers == 1:
+        yield from (make(order, out) for order in orders)
+        return
+    count = workers or os.cpu_count() or 1
+    context = multiprocessing.get_context("spawn")  # a fork would inherit the threads of a progress bar
+    for batch in (orders[start : start + _BATCH] for start in range(0, len(orders), _BATCH)):
+        with futures.ProcessPoolExecutor(min(count, len(batch)), mp_context=context) as pool:
+            yield from pool.map(make, batch, itertools.repeat(out))
+
+
+def _is_done(order: Order, out: Path) -> bool:
+    try:
+        return bundles.read(out / order.name).scenario.provenance.source == order.provenance
+    except runtime_errors.BundleError:
+        return False
+
+
+def _kept(order: Order, out: Path) -> Made:
+    return Made(order.name, out / order.name, bundles.read(out / order.name).scenario.counts)
+
+
+@functools.cache
+def _blueprint(file: Path) -> language.Blueprint:
+    return reading.blueprint(file)[0]

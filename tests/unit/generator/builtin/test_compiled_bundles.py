@@ -1,0 +1,143 @@
+"""What the compiler makes of the shipped blueprints, and of the page's."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from awm_generator.builtin import checking, errors, reading, running
+from awm_generator.builtin.compiler import compiling, environment_text, population, schema_text, tasks, weaving, worlds
+from awm_runtime.bundle import digest, model
+
+RULES = "E,F,W,I,B"
+DIGEST = """
+import sys
+from pathlib import Path
+from awm_generator.builtin import reading
+from awm_generator.builtin.compiler import compiling, weaving
+from awm_runtime.bundle import digest
+file = Path(sys.argv[1])
+print(digest.digest(compiling.compile_world(weaving.weave(reading.blueprint(file)[0], file, 0, 7))))
+"""
+
+
+def world_of(file: Path, variant: int = 0) -> worlds.World:
+    return weaving.weave(reading.blueprint(file)[0], file, variant, 7)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> dict[str, model.Bundle]:
+    return {name: running.compiled(world_of(file))[0] for name, file in reading.shipped_blueprints().items()}
+
+
+def test_every_shipped_blueprint_is_sound() -> None:
+    assert len(reading.shipped_blueprints()) >= 6
+    for file in reading.shipped_blueprints().values():
+        assert checking.check(file).blueprint == file.stem
+
+
+def test_every_module_is_attached_by_some_blueprint() -> None:
+    attached = {name for file in reading.shipped_blueprints().values() for name in reading.blueprint(file)[0].attach}
+    assert attached == set(reading.shipped_modules())
+
+
+def test_a_bundle_has_the_size_and_the_ladder_that_are_asked_for(shipped: dict[str, model.Bundle]) -> None:
+    for bundle in shipped.values():
+        counts = bundle.scenario.counts
+        assert counts is not None
+        assert (counts.tools >= 25, counts.tables >= 9, counts.rows >= 80, counts.tasks) == (True, True, True, 10)
+        assert {task.difficulty for task in bundle.tasks} == {"easy", "medium", "hard"}
+        assert {task.split for task in bundle.tasks} == {"train", "test"}
+        assert len({task.instruction for task in bundle.tasks}) == 10
+
+
+def test_the_tools_of_the_plan_are_the_tools_that_are_served(shipped: dict[str, model.Bundle]) -> None:
+    for name, file in reading.shipped_blueprints().items():
+        assert [tool["name"] for tool in shipped[name].tools] == [tool.name for tool in world_of(file).tools]
+
+
+def test_the_specification_names_each_tool_with_its_arguments(shipped: dict[str, model.Bundle]) -> None:
+    for bundle in shipped.values():
+        endpoints = [endpoint for group in bundle.spec["api_groups"] for endpoint in group["endpoints"]]
+        specified = {endpoint["operation_id"]: set(endpoint["request_params"]) for endpoint in endpoints}
+        assert specified == {tool["name"]: set(tool["inputSchema"]["properties"]) for tool in bundle.tools}
+
+
+def test_the_code_and_the_verifiers_are_lint_clean(shipped: dict[str, model.Bundle], tmp_path: Path) -> None:
+    for name, bundle in shipped.items():
+        (tmp_path / f"{name}.py").write_text(bundle.environment, "utf-8")
+        for (task, _), text in bundle.verifiers.items():
+            (tmp_path / f"{name}_{task}.py").write_text(text, "utf-8")
+    checked = subprocess.run(
+        [
+            "ruff",
+            "check",
+            "--isolated",
+            "--line-length",
+            "120",
+            "--select",
+            RULES,
+            "--output-format",
+            "concise",
+            tmp_path,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": str(Path(sys.executable).parent)},
+    )
+    assert checked.returncode == 0, checked.stdout[:3000]
+
+
+def test_the_same_world_gives_the_same_bundle_whatever_the_order_of_sets(blueprint_file: Path) -> None:
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", DIGEST, blueprint_file],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert digests == {f"{digest.digest(compiling.compile_world(world_of(blueprint_file)))}\n"}
+
+
+def test_another_seed_gives_other_rows(blueprint_file: Path) -> None:
+    first = world_of(blueprint_file)
+    second = dataclasses.replace(first, seed="another")
+    assert schema_text.seed(population.populate(first)) != schema_text.seed(population.populate(second))
+
+
+def test_seed_rows_keep_the_rules_that_hold_always(blueprint_file: Path) -> None:
+    state = population.populate(world_of(blueprint_file))
+    loans = [row for row in state.tables["loan"].values() if row["status"] in ("reserved", "collected")]
+    assert loans
+    assert all(row["ends_on"] >= row["starts_on"] for row in state.tables["loan"].values())
+    for first in loans:
+        others = [each for each in loans if each["tool_id"] == first["tool_id"] and each is not first]
+        assert not any(o["starts_on"] < first["ends_on"] and o["ends_on"] > first["starts_on"] for o in others)
+
+
+def test_a_scenario_whose_code_does_something_else_is_not_published(
+    blueprint_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = environment_text.source
+
+    def broken(world: worlds.World) -> str:
+        return right(world).replace("session.add(", "str(").replace('.status = "', '.status == "')
+
+    monkeypatch.setattr(environment_text, "source", broken)
+    with pytest.raises(errors.CompilationError, match="task-"):
+        compiling.compile_world(world_of(blueprint_file))
+
+
+def test_what_a_task_names_is_one_row_only(blueprint_file: Path) -> None:
+    state = population.populate(world_of(blueprint_file))
+    tool = state.tables["tool"][1]
+    twin = {**tool, "id": 99}
+    state.tables["tool"][99] = twin
+    for planned in tasks.plan(state):
+        assert f'"{tool["name"]}"' not in planned.task.instruction

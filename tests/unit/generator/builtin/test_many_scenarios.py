@@ -1,0 +1,57 @@
+"""Many scenarios: none like another, kept when there, refused when there cannot be so many."""
+
+from pathlib import Path
+
+import pytest
+
+from awm_generator.builtin import errors, running, statistics
+from awm_runtime.bundle import reading
+
+
+def test_no_two_have_the_same_tools_or_name() -> None:
+    orders = running.plan(running.blueprints(), 90, 7)
+    assert len({order.name for order in orders}) == 90
+    assert len({order.file for order in orders}) == len(running.blueprints())
+
+
+def test_a_longer_run_begins_like_a_shorter_one() -> None:
+    chosen = running.blueprints()
+    assert running.plan(chosen, 30, 7)[:10] == running.plan(chosen, 10, 7)
+    assert running.plan(chosen, 10, 8) != running.plan(chosen, 10, 7)
+
+
+def test_more_than_can_be_different_says_how_many_there_are_and_why(blueprint_file: Path) -> None:
+    chosen = running.blueprints(extra=[blueprint_file])
+    with pytest.raises(errors.VarietyError, match=r"5000 scenarios .* only \d+ can be .*blueprint tool_library"):
+        running.plan(chosen, 5000, 7)
+
+
+def test_an_unknown_family_is_named_with_the_known_ones() -> None:
+    with pytest.raises(errors.VarietyError, match="no blueprint bakery; there are canoe_rental"):
+        running.blueprints(["bakery"])
+
+
+def test_a_run_keeps_what_is_there_and_makes_the_rest(blueprint_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    orders = running.plan(running.blueprints(extra=[blueprint_file]), 3, 7)
+    first = list(running.run(orders[:2], out, workers=1))
+    assert [made.compiles for made in first] == [1, 1]
+    before = (out / orders[0].name / "scenario.json").stat().st_mtime_ns
+    (out / orders[1].name / "scenario.json").write_text("half a")
+    second = list(running.run(orders, out, workers=1))
+    assert [made.compiles for made in second] == [0, 1, 1]
+    assert (out / orders[0].name / "scenario.json").stat().st_mtime_ns == before
+    assert [reading.read(made.path).scenario.name for made in second if made.path] == [order.name for order in orders]
+
+
+def test_overlap_is_that_of_pairs_and_of_each_closest() -> None:
+    sets = [frozenset("ab"), frozenset("ab"), frozenset("cd")]
+    assert statistics.overlap(sets) == {"mean": 0.3333, "closest_mean": 0.6667, "highest": 1.0}
+
+
+def test_tasks_that_repeat_and_nearly_repeat_are_counted() -> None:
+    text = (
+        "Please cancel my booking of the boat Blue Heron from the third of March and then pay the bill for it at once"
+    )
+    texts = [text, text, text + " today", "Which boat is the cheapest of all those that have four seats or more?"]
+    assert statistics.duplicates(texts) == (1, 1)
