@@ -348,3 +348,25 @@ def test_an_episode_that_cannot_be_closed_does_not_keep_the_others_open() -> Non
 
     play(respond, story)
     assert server.closed == {"ep_3"}
+
+
+def test_a_lost_answer_is_asked_for_again_where_that_does_no_harm_and_a_tool_is_not_called_twice() -> None:
+    server = Server()
+    lost: list[str] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        name = request.url.path.rpartition("/")[2]
+        if (name == "mcp" or request.method == "DELETE") and name not in lost:
+            lost.append(name)
+            raise httpx.RemoteProtocolError("Server disconnected without sending a response.", request=request)
+        return server(request)
+
+    async def story(fleet: client.Fleet) -> None:
+        episode = await fleet.open("rover")
+        with pytest.raises(client.Unreachable, match="Server disconnected"):
+            await episode.call("get_me")
+        await episode.close()
+
+    play(respond, story)
+    assert lost == ["mcp", "ep_1"]
+    assert server.closed == {"ep_1"}

@@ -12,6 +12,8 @@ from awm_runtime import errors
 from awm_runtime.contract import problems
 
 _MOST_SHOWN = 200
+KEPT_S = 2.0
+"""An idle connection is given up after this, well before a server would: a request that meets its closing is lost."""
 
 
 def checked(url: str) -> str:

@@ -207,25 +207,31 @@ class Fleet:
             raise failures[0]
 
     async def do(self, operation: operations.Operation[_Answer]) -> _Answer:
-        """Sends a request to the control plane."""
+        """Sends a request to the control plane; once more where no answer came and that does no harm."""
         request = operation.request()
         request["url"] = self._url + request["url"]
         request["headers"] |= exchanges.bearer(self._token)
-        with exchanges.answering():
-            response = await self._lanes.request(**request)
+        try:
+            response = await self._sent(**request)
+        except errors.Unreachable:
+            if not operation.repeatable:
+                raise
+            response = await self._sent(**request)
         return operation.answer(exchanges.good(response))
 
     async def say(self, url: str, token: str | None, message: dict[str, Any]) -> dict[str, Any]:
         """Posts to an MCP URL, with the agent's token, or with ours where the episode came without one."""
         headers = messages.HEADERS | exchanges.bearer(token or self._token)
-        with exchanges.answering():
-            response = await self._lanes.request(method="POST", url=url, json=message, headers=headers)
-        return messages.result(response)
+        return messages.result(await self._sent(method="POST", url=url, json=message, headers=headers))
 
     def forget(self, id: str) -> None:
         """Renews an episode's lease no longer."""
         if self._leases is not None:
             self._leases.drop(id)
+
+    async def _sent(self, **request: Any) -> httpx.Response:
+        with exchanges.answering():
+            return await self._lanes.request(**request)
 
     def _entered(self) -> leases.Leases:
         if self._leases is None:

@@ -11,6 +11,8 @@ from typing import Any, Self
 import anyio
 import httpx
 
+from awm_registry.client import exchanges
+
 _LANES = 8
 _CONNECTIONS = 8
 
@@ -24,7 +26,11 @@ class Lanes:
     """
 
     def __init__(self, *, timeout_s: float, transport: httpx.AsyncBaseTransport | None) -> None:
-        limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
+        limits = httpx.Limits(
+            max_connections=_CONNECTIONS,
+            max_keepalive_connections=_CONNECTIONS,
+            keepalive_expiry=exchanges.KEPT_S,
+        )
         trusted = httpx.create_ssl_context()
         self._clients = [
             httpx.AsyncClient(timeout=timeout_s, limits=limits, transport=transport, verify=trusted)

@@ -26,6 +26,7 @@ class Operation(Generic[_Answer]):
 
     Attributes:
         read: What a good answer holds.
+        repeatable: Whether doing it twice comes to the same as doing it once.
     """
 
     method: str
@@ -34,6 +35,7 @@ class Operation(Generic[_Answer]):
     content: str | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    repeatable: bool = True
 
     def answer(self, response: httpx.Response) -> _Answer:
         """What an answer holds.
@@ -66,7 +68,9 @@ def fetch(path: str, kind: type[_Model], params: Mapping[str, str]) -> Operation
 def open_batch(wanted: pydantic.BaseModel, *, key: str | None = None) -> Operation[episodes.OpenResponse]:
     """Opens episodes; a router opens nothing twice for the same key."""
     headers = {"Idempotency-Key": key} if key is not None else {}
-    return Operation("POST", "/v1/episodes", _reading(episodes.OpenResponse), _json(wanted), headers=headers)
+    return Operation(
+        "POST", "/v1/episodes", _reading(episodes.OpenResponse), _json(wanted), headers=headers, repeatable=False
+    )
 
 
 def listing() -> Operation[list[episodes.EpisodeView]]:
