@@ -133,8 +133,8 @@ def test_a_bundle_that_cannot_be_used_is_refused_with_one_line(bundle: Path, fil
 
 @pytest.mark.parametrize("token", ["", " \n"])
 def test_an_empty_token_is_none(bundle: Path, token: str) -> None:
-    says = "0.0.0.0 is reachable from other machines: give the control plane a token (AWM_CONTROL_TOKEN)"
-    assert _refusal(bundle, "--host=0.0.0.0", AWM_CONTROL_TOKEN=token) == says
+    says = "0.0.0.0 is reachable from other machines: give the control plane a token (AWM_CONTROL_TOKEN) or"
+    assert _refusal(bundle, "--host=0.0.0.0", AWM_CONTROL_TOKEN=token).startswith(says)
 
 
 def test_a_token_may_end_in_a_newline_as_files_do(plain: Path, tmp_path: Path) -> None:
