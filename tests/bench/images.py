@@ -163,7 +163,9 @@ def _registry(command: str, folder: Path) -> Iterator[str]:
     config = folder / "registry.yml"
     config.write_text(_CONFIG.format(folder=folder / "registry", port=port))
     environment = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
-    with subprocess.Popen([command, "serve", config], stderr=subprocess.DEVNULL, env=environment) as server:
+    with subprocess.Popen(
+        [command, "serve", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+    ) as server:
         try:
             began = time.perf_counter()
             while time.perf_counter() - began < _PATIENCE_S:

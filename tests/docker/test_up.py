@@ -15,7 +15,6 @@ import pytest
 from awm_fleet import examples
 from awm_fleet.backends.docker import plans
 from awm_registry import client
-from awm_runtime.contract import verdicts
 
 AWM = [sys.executable, "-m", "awm_fleet"]
 
@@ -63,13 +62,10 @@ async def tools_of(url: str) -> list[str]:
 def test_an_mcp_client_works_through_it_and_an_episode_is_judged(fleet: dict[str, Any]) -> None:
     assert {each["state"] for each in fleet["scenarios"]} == {"asleep"}
     assert "list_my_loans" in asyncio.run(asyncio.wait_for(tools_of(f"{fleet['url']}/s/library/mcp"), 60))
-    with client.ControlClient(fleet["url"]) as control:
-        [episode] = control.open(scenario="library", task="next-due")
+    with client.SyncFleet(fleet["url"]) as trainer, trainer.open("library", task="next-due") as episode:
         with client.ToolClient(episode.mcp_url) as tools:
             loans = tools.call("list_my_loans", {}).data()["items"]
-        verdict = control.verify(
-            episode.id, verdicts.VerifyRequest(answer=f"{loans[0]['title']}, by {loans[0]['due_on']}")
-        )
+        verdict = episode.verify(f"{loans[0]['title']}, by {loans[0]['due_on']}")
     assert verdict.outcome == "completed"
     seen = json.loads(run(*AWM, "status", "--json", "--state", fleet["state"]))
     states = {each["name"]: each["state"] for each in seen["scenarios"]}

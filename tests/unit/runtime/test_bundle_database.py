@@ -91,7 +91,7 @@ def test_sql_cannot_reach_out_of_its_database(tmp_path: Path, monkeypatch: pytes
 
 
 def test_endless_sql_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statements, "_MAX_TICKS", 2)
+    monkeypatch.setattr(statements, "MAX_TICKS", 2)
     endless = "WITH RECURSIVE n AS (SELECT 1 UNION ALL SELECT 1 FROM n) SELECT count(*) FROM n"
     assert build(tmp_path / "a.db", PETS, endless).failures[0].error == "took too long"
 

@@ -1,4 +1,4 @@
-"""The Docker engine as a place of images, over its API: what is needed of it is four requests.
+"""The Docker engine as a place of images, over its API, of which a few requests are needed.
 
 The engine is the one of DOCKER_HOST, or the socket that `docker` uses by default.
 """
