@@ -21,21 +21,23 @@ def logged(capsys: pytest.CaptureFixture[str], *, watched: bool) -> list[str]:
         logs.to_standard_error(watched=watched)
         logs.activity.info("call %s ok", "get_me")
         logging.getLogger("awm.instance").info("ready")
+        logging.getLogger("awm.audit").info('{"status": 201}', extra={logs.BRIEF: "opened"})
         logging.getLogger("awm.keeper").warning("it came back")
     return capsys.readouterr().err.splitlines()
 
 
 def test_a_person_sees_short_lines_of_all_that_happens(capsys: pytest.CaptureFixture[str]) -> None:
     lines = logged(capsys, watched=True)
-    expected = ["call get_me ok", "ready", "WARNING it came back"]
+    expected = ["call get_me ok", "ready", "opened", "WARNING it came back"]
     assert [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in lines] == expected
 
 
 def test_a_collector_gets_date_level_and_source_and_no_line_per_call(capsys: pytest.CaptureFixture[str]) -> None:
     lines = logged(capsys, watched=False)
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO awm\.instance: ready", lines[0])
-    assert lines[1].endswith(" WARNING awm.keeper: it came back")
+    assert lines[1].endswith(' INFO awm.audit: {"status": 201}')
+    assert lines[2].endswith(" WARNING awm.keeper: it came back")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,7 @@ def test_a_collector_gets_date_level_and_source_and_no_line_per_call(capsys: pyt
     [
         ("get_me", "get_me"),
         ("x\n12:00:00 call", r"'x\n12:00:00 call'"),
-        ("a" * 61, "a" * 60 + "..."),
+        ("a" * 101, "a" * 100 + "..."),
         ("\x1b[2J", r"'\x1b[2J'"),
     ],
 )

@@ -124,7 +124,7 @@ def _reading(kind: type[_Model]) -> Callable[[httpx.Response], _Model]:
 
 
 def _json(body: pydantic.BaseModel) -> str:
-    return body.model_dump_json(by_alias=True, exclude_none=True)
+    return body.model_dump_json(by_alias=True, exclude_unset=True)
 
 
 def _lines(response: httpx.Response) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from awm_registry.router import metrics, settings
 from awm_runtime.contract import problems
-from awm_runtime.server import exchanges, hosts, problem_responses
+from awm_runtime.server import exchanges, hosts, logs, problem_responses
 
 logger = logging.getLogger(__name__)
 audit = logging.getLogger("awm.audit")
@@ -98,4 +98,6 @@ class Gate:
             "status": status,
             "ms": round(1e3 * seconds, 1),
         }
-        audit.log(logging.DEBUG if scope["method"] == "GET" else logging.INFO, "%s", json.dumps(line))
+        level = logging.DEBUG if scope["method"] == "GET" else logging.INFO
+        brief = f"{scope['method']} {logs.shown(scope['path'])}: {status} in {line['ms']} ms"
+        audit.log(level, "%s", json.dumps(line), extra={logs.BRIEF: brief})

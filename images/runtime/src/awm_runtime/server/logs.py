@@ -9,7 +9,10 @@ import sys
 activity = logging.getLogger("awm.activity")
 """Calls and episodes, as they come. Off, and nearly free, where nobody watches."""
 
-_MOST_SHOWN = 60
+_MOST_SHOWN = 100
+
+BRIEF = "brief"
+"""The attribute of a record that a person reads in place of its message, which is for programs."""
 
 
 class _ShortFormatter(logging.Formatter):
@@ -19,6 +22,7 @@ class _ShortFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(message)s", datefmt="%H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the standard library's name
+        record.message = getattr(record, BRIEF, record.message)
         line = super().formatMessage(record)
         return line if record.levelno <= logging.INFO else f"{record.asctime} {record.levelname} {record.message}"
 
