@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import dotenv
 
@@ -76,10 +76,11 @@ def provider(environment: Mapping[str, str], wanted: str | None) -> Provider:
         GenerationError: there is no such provider.
     """
     name = (wanted or environment.get("AWM_SYN_LLM_PROVIDER") or "openai").lower()
-    if name not in PROVIDERS:
-        source = "--provider" if wanted else "AWM_SYN_LLM_PROVIDER"
-        raise errors.GenerationError(f"{source}: no provider {name!r}; there are {', '.join(PROVIDERS)}")
-    return cast(Provider, name)
+    for known in PROVIDERS:
+        if name == known:
+            return known
+    source = "--provider" if wanted else "AWM_SYN_LLM_PROVIDER"
+    raise errors.GenerationError(f"{source}: no provider {name!r}; there are {', '.join(PROVIDERS)}")
 
 
 def read(

@@ -1,0 +1,46 @@
+"""The flags that commands of `awm gen` have in common."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from awm_fleet.cli import locating
+from awm_generator.stages import pipeline
+
+Model = Annotated[
+    str | None,
+    typer.Option("--model", help="The model's name, or Azure's deployment; AWM_SYN_OVERRIDE_MODEL comes before it."),
+]
+Provider = Annotated[
+    str | None,
+    typer.Option("--provider", help="openai, azure or builtin; by default AWM_SYN_LLM_PROVIDER, or else openai."),
+]
+EnvFile = Annotated[Path | None, typer.Option("--env_file", help="A file with NAME=value lines, read as variables.")]
+Prices = Annotated[Path | None, typer.Option("--prices", help="Prices of models in TOML, before those that are known.")]
+MaxCost = Annotated[
+    float | None,
+    typer.Option("--max_cost", min=0, help="Stop when the folder's runs have cost this many US dollars together."),
+]
+MaxConcurrency = Annotated[
+    int, typer.Option("--max_concurrency", min=1, help="How many requests may be under way at once.")
+]
+MaxRetry = Annotated[int, typer.Option("--max_retry", min=0, help="How often a reply that fails may be mended.")]
+Allowed = Annotated[
+    str | None, typer.Option("--allowed_scenarios", help="Only these scenarios, with commas between them.")
+]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many scenarios.")]
+DatabaseDir = Annotated[Path, typer.Option("--database_dir", help="Where the databases are.")]
+ErrorThreshold = Annotated[
+    float,
+    typer.Option("--error_threshold", min=0, max=1, help="The share of statements that may fail and are left out."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+
+OUTPUTS = Path("outputs")
+DATABASES = Path("./outputs/databases")
+
+
+def only(allowed: str | None) -> frozenset[str]:
+    """The scenarios that `--allowed_scenarios` names, normalised."""
+    return pipeline.normalised(locating.scenario_names(allowed, "--allowed_scenarios"))
