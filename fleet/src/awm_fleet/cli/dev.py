@@ -8,7 +8,7 @@ import typer
 from awm_fleet import examples
 from awm_fleet.cli import output
 from awm_generator.double import app as doubles
-from awm_generator.double import faults, scripts, serving
+from awm_generator.double import faults, scripts
 
 app = typer.Typer(name="dev", no_args_is_help=True, help="Helpers for development: a model server without a model.")
 
@@ -62,6 +62,8 @@ def model_server(
             embeddings=embeddings,
         ),
     )
+    from awm_generator.double import serving  # uvicorn, for this command alone
+
     serving.serve(double, host=host, port=port, on_ready=lambda url: _announce(url, len(found), as_json=json_))
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from awm_generator.model import caching, completing, endpoints, language, ledger, limits, openai_models, prices, shaping
+from awm_generator.model import caching, completing, endpoints, language, ledger, limits, prices, shaping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,5 +52,7 @@ async def opened(
     Raises:
         GenerationError: there is a cost limit, and no price.
     """
+    from awm_generator.model import openai_models  # half a second that other commands need not wait
+
     async with openai_models.OpenAIModel(where) as model:
         yield wrapped(model, replies, book, terms)

@@ -66,7 +66,7 @@ class Growth:
 class _Grown:
     """What is accepted so far."""
 
-    rows: list[rows.ScenarioRow] = field(default_factory=list)
+    kept: list[rows.ScenarioRow] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
     vectors: similarity.Collection = field(default_factory=similarity.Collection)
     categories: collections.Counter[str] = field(default_factory=collections.Counter)
@@ -97,7 +97,7 @@ class Grower:
             AwmError: what stops the whole run.
         """
         await self._restore()
-        self._watcher.begin(STAGE, max(0, self._settings.target_count - len(self._grown.rows)))
+        self._watcher.begin(STAGE, max(0, self._settings.target_count - len(self._grown.kept)))
         await self._take_in_seeds(seeds)
         if not self._settings.classify_only:
             await self._ask_for_more()
@@ -122,7 +122,7 @@ class Grower:
                 self._watcher.note(f"seed {seed.scenario!r} is there twice; the first counts")
             else:
                 fresh[name] = seed
-        room = self._settings.target_count - len(self._grown.rows)
+        room = self._settings.target_count - len(self._grown.kept)
         chosen = list(fresh.values())[: max(0, room)]
         for start in range(0, len(chosen), self._settings.batch_size):
             await self._admit(chosen[start : start + self._settings.batch_size])
@@ -130,34 +130,34 @@ class Grower:
     async def _ask_for_more(self) -> None:
         stalled = 0
         for number in range(self._next_round(), self._settings.max_total_iterations + 1):
-            before = len(self._grown.rows)
+            before = len(self._grown.kept)
             if before >= self._settings.target_count:
                 return
             if not before:
                 raise errors.GenerationError("there is nothing to grow from: no seed suits; see the reasons above")
             await self._admit(await self._ideas(number), round_number=number)
-            stalled = 0 if len(self._grown.rows) > before else stalled + 1
+            stalled = 0 if len(self._grown.kept) > before else stalled + 1
             if stalled >= self._settings.max_stall_iterations:
                 self._watcher.note(
-                    f"stopped at {len(self._grown.rows)} of {self._settings.target_count} scenarios: {stalled} rounds "
+                    f"stopped at {len(self._grown.kept)} of {self._settings.target_count} scenarios: {stalled} rounds "
                     "brought nothing new; give more seeds, or loosen --max_per_category or "
                     "--embedding_similarity_threshold"
                 )
                 return
         self._watcher.note(
-            f"stopped at {len(self._grown.rows)} of {self._settings.target_count} scenarios after "
+            f"stopped at {len(self._grown.kept)} of {self._settings.target_count} scenarios after "
             f"{self._settings.max_total_iterations} rounds (--max_total_iterations)"
         )
 
     async def _ideas(self, number: int) -> list[rows.ScenarioRow]:
         """What several requests of one round think up. A round that is done again asks the same again."""
-        dice = random.Random(f"{number} {len(self._grown.rows)}")  # noqa: S311 - examples, not secrets
+        dice = random.Random(f"{number} {len(self._grown.kept)}")  # noqa: S311 - examples, not secrets
         asked = [self._asked(number, part, dice) for part in range(self._settings.num_parallel_requests)]
         found = await running.all_of(asked)
         return [idea for ideas in found for idea in ideas]
 
     async def _asked(self, number: int, part: int, dice: random.Random) -> list[rows.ScenarioRow]:
-        shown = dice.sample(self._grown.rows, min(self._settings.num_few_shot, len(self._grown.rows)))
+        shown = dice.sample(self._grown.kept, min(self._settings.num_few_shot, len(self._grown.kept)))
         full = sorted(
             category for category, count in self._grown.categories.items() if count >= self._settings.max_per_category
         )
@@ -186,7 +186,7 @@ class Grower:
         if not begun:
             return 1
         number = len(begun)
-        return number if len(self._grown.rows) < int(begun[-1].input) else number + 1
+        return number if len(self._grown.kept) < int(begun[-1].input) else number + 1
 
     async def _admit(self, candidates: Sequence[rows.ScenarioRow], *, round_number: int | None = None) -> None:
         """Keeps those candidates that suit and are like none that is kept; written once for all of them.
@@ -205,7 +205,7 @@ class Grower:
         vectors = await self._vectors(suitable)
         accepted = []
         for row, vector in zip(suitable, vectors, strict=True):
-            if len(self._grown.rows) >= self._settings.target_count:
+            if len(self._grown.kept) >= self._settings.target_count:
                 break
             reason = self._objection(row, vector)
             if reason is None:
@@ -214,7 +214,7 @@ class Grower:
             elif are_seeds:
                 self._drop(row, reason)
         if round_number is not None:
-            self._target.journal.add(journals.Entry(f"{_ROUND}{round_number}", str(len(self._grown.rows))))
+            self._target.journal.add(journals.Entry(f"{_ROUND}{round_number}", str(len(self._grown.kept))))
         if accepted:
             self._target.output.append(accepted)
         for row in accepted:
@@ -265,7 +265,7 @@ class Grower:
                     vectors += (await self._model.embed(texts[start : start + size])).vectors
                     continue
                 except (errors.ModelRefused, errors.RequestRefused) as exc:
-                    if vectors or self._grown.rows:
+                    if vectors or self._grown.kept:
                         raise  # half of them by one measure and half by another cannot be compared
                     self._watcher.note(f"no embeddings there ({exc}); character n-grams tell near-duplicates instead")
                     self._local = True
@@ -285,7 +285,7 @@ class Grower:
         return None
 
     def _keep(self, row: rows.ScenarioRow, vector: Sequence[float]) -> None:
-        self._grown.rows.append(row)
+        self._grown.kept.append(row)
         self._grown.names.add(names.normalise(row.scenario))
         self._grown.vectors.add(row.scenario, vector)
         if category := _category(row):

@@ -47,8 +47,8 @@ class Paths:
         """Those of a run whose files are all in one folder, but for those that are given by their stages' names."""
         named = {stage: folder / file for stage, file in FILES.items()}
         named["verifier"] = folder / verifier_file(mode)
-        folders = {"databases": folder / "databases", "bundles": folder / "bundles"}
-        return cls(**{**named, **folders, **elsewhere})
+        named_folders: dict[str, Path] = {"databases": folder / "databases", "bundles": folder / "bundles"}
+        return cls(**(named_folders | {str(stage): path for stage, path in named.items()} | elsewhere))
 
     def of(self, stage: StageName) -> Path:
         """The file that a stage writes."""

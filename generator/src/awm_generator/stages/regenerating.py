@@ -122,5 +122,8 @@ def _take_over(bench: pipeline.Bench, apart: pipeline.Bench, wish: Wish) -> None
         entry = apart.memory.journal(apart.files.of(stage)).entries.get(wish.name)
         if entry is not None:
             bench.memory.journal(bench.files.of(stage)).add(entry)
-    shutil.copyfile(apart.files.database(wish.name), bench.files.database(wish.name))
+    database = apart.files.database(wish.name)
+    if database.exists():
+        bench.files.databases.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(database, bench.files.database(wish.name))
     pipeline.note_bundle(bench, wish.name)
