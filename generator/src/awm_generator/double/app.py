@@ -65,6 +65,7 @@ class Counts:
             "replies": self.replies,
             "embeddings": self.embeddings,
             "waiting": self.waiting,
+            "at_once": self.at_once,
             "most_at_once": self.most_at_once,
             "jobs": dict(self.jobs),
             "faults": dict(self.faults),

@@ -122,10 +122,11 @@ class Grower:
                 self._watcher.note(f"seed {seed.scenario!r} is there twice; the first counts")
             else:
                 fresh[name] = seed
-        room = self._settings.target_count - len(self._grown.kept)
-        chosen = list(fresh.values())[: max(0, room)]
-        for start in range(0, len(chosen), self._settings.batch_size):
-            await self._admit(chosen[start : start + self._settings.batch_size])
+        left = list(fresh.values())
+        while left and (room := self._settings.target_count - len(self._grown.kept)) > 0:
+            size = min(room, self._settings.batch_size)  # no more are judged than there is room for
+            await self._admit(left[:size])
+            left = left[size:]
 
     async def _ask_for_more(self) -> None:
         stalled = 0
@@ -308,7 +309,10 @@ def usable_seeds(found: Iterable[Any], watcher: running.Watcher) -> list[rows.Sc
         if isinstance(name, str) and _usable(name):
             kept.append(rows.ScenarioRow.model_validate(value))
         else:
-            watcher.note(f"seed {name if isinstance(name, str) else value!r}: its name has no Latin letter or digit")
+            shown = repr(name if isinstance(name, str) else value)[:_LONGEST_NAME]
+            watcher.note(
+                f"seed {shown} is left out: names have a Latin letter or digit, and {_LONGEST_NAME} characters at most"
+            )
     return kept
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -59,18 +60,18 @@ def test_a_torn_reply_is_asked_for_again(tmp_path: Path) -> None:
 
 
 def test_only_new_texts_are_embedded(tmp_path: Path) -> None:
-    class Counting(scripted.ScriptedModel):
-        asked: list[str] = []
+    asked: list[str] = []
 
-        async def embed(self, texts):  # type: ignore[no-untyped-def]
-            self.asked.extend(texts)
+    class Counting(scripted.ScriptedModel):
+        async def embed(self, texts: Sequence[str]) -> language.Embedded:
+            asked.extend(texts)
             return await super().embed(texts)
 
     inner = Counting(lambda _: "")
     model = caching.Cached(inner, tmp_path)
     first = asyncio.run(model.embed(["a", "b"])).vectors
     again = asyncio.run(model.embed(["b", "c", "a"])).vectors
-    assert inner.asked == ["a", "b", "c"]
+    assert asked == ["a", "b", "c"]
     assert again[0] == pytest.approx(first[1], abs=1e-6)
     assert again[2] == pytest.approx(first[0], abs=1e-6)
 
