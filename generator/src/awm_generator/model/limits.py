@@ -30,6 +30,15 @@ class Patience:
     longest_pause_s: float = 60.0
 
 
+@dataclass
+class _Waits:
+    """How long one request has waited for one reason."""
+
+    allowed_s: float
+    total_s: float = 0.0
+    count: int = 0
+
+
 class Limited:
     """Lets a few requests through at a time, and tries again those that got no reply.
 
@@ -68,7 +77,7 @@ class Limited:
         return await self._patiently(lambda: self._model.embed(texts))
 
     async def _patiently(self, ask: Callable[[], Awaitable[_T]]) -> _T:
-        waited, pause = 0.0, self._patience.first_pause_s
+        overloaded, failing = _Waits(self._patience.overloaded_s), _Waits(self._patience.failing_s)
         while True:
             try:
                 async with self._gate.passed():
@@ -76,15 +85,20 @@ class Limited:
                         raise self._refusal
                     return await ask()
             except errors.ModelUnavailable as exc:
-                allowed = self._patience.overloaded_s if exc.overloaded else self._patience.failing_s
-                if exc is self._refusal or waited >= allowed:
+                waits = overloaded if exc.overloaded else failing
+                if exc is self._refusal or waits.total_s >= waits.allowed_s:
                     raise
-                delay = max(exc.retry_after_s, pause * self._dice.uniform(0.5, 1.0))
                 if exc.overloaded:
                     self._gate.narrow(exc.retry_after_s)
+                delay = max(exc.retry_after_s, self._pause(waits.count))
             await asyncio.sleep(delay)
-            waited += delay
-            pause = min(2 * pause, self._patience.longest_pause_s)
+            waits.count += 1
+            waits.total_s += delay
+
+    def _pause(self, before: int) -> float:
+        """How long to wait after so many waits: each up to twice as long as the one before, none beyond the longest."""
+        longest = min(self._patience.longest_pause_s, self._patience.first_pause_s * 2 ** min(before, 30))
+        return longest * self._dice.uniform(0.5, 1.0)
 
 
 class Gate:

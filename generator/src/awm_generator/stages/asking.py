@@ -68,12 +68,13 @@ class Session:
         asked = self._asked(messages)
         told: list[language.Message] = []
         problems: list[str] = []
-        for _ in range(self.max_retry + 1):
+        for tried in range(self.max_retry + 1):
             request = language.Request(
                 messages=(*asked, *told),
                 shape=shape,
                 temperature=temperature,
-                salt=self.salt,
+                # A reply that is broken in the same way twice must not come out of the cache a third time.
+                salt=f"{self.salt} try {tried + 1}" if tried else self.salt,
                 stage=self.stage,
                 scenario=self.scenario,
             )

@@ -130,6 +130,7 @@ def test_a_reply_that_stays_broken_is_quarantined(stage: Any, reply: str, said: 
         scenario.run(lambda ran: stage(scenario, ran))
     assert len(scenario.model.requests) == 3
     assert said in caught.value.detail
+    assert [request.salt for request in scenario.model.requests] == ["", " try 2", " try 3"]  # none out of the cache
 
 
 @pytest.mark.parametrize(
