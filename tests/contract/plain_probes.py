@@ -1,4 +1,4 @@
-"""An independent check of the gates' counts, with nothing of ours: `python plain_probes.py environment.py schema.sql seed.sql`.
+"""An independent check of the gates' counts, with nothing of ours: `python plain_probes.py CODE SCHEMA SEED`.
 
 Runs a scenario's environment.py as it is under uvicorn, on a database that is built with the standard library, and
 sends the five probes of the documented recipe (docs/gates.md) to each operation of its OpenAPI document. After each
@@ -8,6 +8,7 @@ probe the rows are put back. Prints the operations that answered one of them wit
 import importlib.util
 import json
 import os
+import pathlib
 import sqlite3
 import sys
 import tempfile
@@ -150,15 +151,15 @@ def serve(environment, database):
     threading.Thread(target=server.run, daemon=True).start()
     for _ in range(600):
         if server.started:
-            return "http://127.0.0.1:%d" % server.servers[0].sockets[0].getsockname()[1]
+            return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         time.sleep(0.05)
     raise SystemExit("uvicorn did not start")
 
 
 def main(environment, schema_path, seed_path):
-    folder = tempfile.mkdtemp()
-    database, pristine = os.path.join(folder, "app.db"), os.path.join(folder, "pristine.db")
-    scripts = [open(path, encoding="utf-8").read() for path in (schema_path, seed_path)]
+    folder = pathlib.Path(tempfile.mkdtemp())
+    database, pristine = str(folder / "app.db"), str(folder / "pristine.db")
+    scripts = [pathlib.Path(path).read_text(encoding="utf-8") for path in (schema_path, seed_path)]
     build(database, *scripts)
     build(pristine, *scripts)
     keys = least_keys(pristine)

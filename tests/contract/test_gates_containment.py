@@ -126,14 +126,16 @@ def test_code_that_fills_the_disk_is_ended(
     tmp_path: Path, judge: sandbox.LocalJudge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "DISK_BYTES", 32 << 20)
-    fill = 'n = 0\n    while True:\n        n += 1\n        logging.FileHandler(str(n % 500)).stream.write("x" * (1 << 20))'
+    write = 'logging.FileHandler(str(n % 500)).stream.write("x" * (1 << 20))'
+    fill = f"n = 0\n    while True:\n        n += 1\n        {write}"
     report = worker.gate(bundle(tmp_path / "shop", f"import logging\n{APP}{HANDLER.format(fill)}"), "runtime", judge)
     assert report.tier == "quarantined"
     assert defects(report)["runtime.survives"] == "get_odd: it wrote more than 32 MiB in a call of get_odd"
 
 
 def test_a_seed_that_does_not_end_fails_by_its_steps(tmp_path: Path, judge: sandbox.LocalJudge) -> None:
-    seed = "INSERT INTO items SELECT n, 'x' FROM (WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c);"
+    numbers = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c"
+    seed = f"INSERT INTO items SELECT n, 'x' FROM ({numbers});"
     report = worker.gate(bundle(tmp_path / "shop", APP, seed=seed), "static", judge)
     assert "static.sql" in defects(report)
 
@@ -150,7 +152,12 @@ def test_what_code_writes_into_the_report_pipe_is_not_believed(tmp_path: Path, j
     write = f"[uvicorn.server.os.write(n, {forged!r}) for n in range(3, 12)]"
     code = ESCAPE + APP + HANDLER.format(f"try:\n        {write}\n    except OSError:\n        pass\n    return []")
     report = worker.gate(bundle(tmp_path / "shop", code), "runtime", judge)
-    assert report.states == {**report.states, "static.sql": "passed", "static.code": "passed", "runtime.start": "passed"}
+    assert report.states == {
+        **report.states,
+        "static.sql": "passed",
+        "static.code": "passed",
+        "runtime.start": "passed",
+    }
 
 
 def test_the_next_bundle_is_gated_after_a_hostile_one_and_a_broken_one(tmp_path: Path) -> None:

@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import planted
+import planted_runtime
+import planted_semantic
+import planted_static
 import pytest
 
 from awm_fleet import examples
 from awm_generator.awm_files import probing
 from awm_generator.gates import registry, running
 from awm_runtime.bundle import model, reading, writing
+
+ALL = (*planted_static.PLANTS, *planted_runtime.PLANTS, *planted_semantic.PLANTS)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +43,7 @@ def with_its_tools(bundle: model.Bundle) -> model.Bundle:
     return writing.write(dataclasses.replace(bundle, tools=probe.tools), bundle.root)
 
 
-@pytest.mark.parametrize("plant", planted.ALL, ids=lambda plant: plant.name)
+@pytest.mark.parametrize("plant", ALL, ids=lambda plant: plant.name)
 def test_a_planted_defect_is_found_by_its_gate_and_no_other(
     plant: planted.Plant, worker: running.Worker, tmp_path: Path
 ) -> None:
@@ -50,8 +55,8 @@ def test_a_planted_defect_is_found_by_its_gate_and_no_other(
 
 def test_every_gate_finds_a_planted_defect() -> None:
     # What ends the process is planted in the tests of containment.
-    assert {gate.id for gate in registry.GATES} - {plant.gate for plant in planted.ALL} == {"runtime.survives"}
-    assert len(planted.ALL) >= 30
+    assert {gate.id for gate in registry.GATES} - {plant.gate for plant in ALL} == {"runtime.survives"}
+    assert len(ALL) >= 30
 
 
 @pytest.mark.parametrize("name", examples.names())

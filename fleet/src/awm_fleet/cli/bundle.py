@@ -60,9 +60,7 @@ def import_(
     done = list(output.tracked(importing.run(selected, out, clock=clock), len(selected), "Importing"))
     through = gate.gated([each.bundle.root for each in done if each.bundle is not None]) if gated else []
     gates = {each.name: each for each in through}
-    done = [
-        dataclasses.replace(each, bundle=gates[each.name].bundle) if each.name in gates else each for each in done
-    ]
+    done = [dataclasses.replace(each, bundle=gates[each.name].bundle) if each.name in gates else each for each in done]
     unmatched = sorted(name for name, originals in found.items() if not originals.exists)
     if as_json:
         document = bundle_tables.import_document(done, unmatched)

@@ -41,9 +41,7 @@ def gate(
     tools or verifiers fail, quarantined when it is of no use. Exits with 3 when some bundle is quarantined or cannot be
     read, and with 1 when none could be gated.
     """
-    done = gated(
-        [path for given in paths for path in locating.bundles_in(given)], level=level, jobs=jobs, again=again
-    )
+    done = gated([path for given in paths for path in locating.bundles_in(given)], level=level, jobs=jobs, again=again)
     if card_folder is not None:
         _write_cards(done, card_folder)
     if as_json:

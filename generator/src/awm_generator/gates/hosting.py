@@ -136,7 +136,9 @@ class Host:
         finally:
             await self.close(opened)
 
-    async def call(self, episode: episodes.Episode, tool: str, arguments: dict[str, Any], *, checked: bool = True) -> Call:
+    async def call(
+        self, episode: episodes.Episode, tool: str, arguments: dict[str, Any], *, checked: bool = True
+    ) -> Call:
         """Makes one call; whatever it comes to is recorded, never raised.
 
         Args:
@@ -213,9 +215,7 @@ class Host:
 async def hosted(subject: subjects.Subject, code: loading.LoadedScenario) -> AsyncIterator[Host]:
     """The host of a loaded scenario. The process must be one of its own: the code runs in it."""
     exits.install(asyncio.get_running_loop())
-    limits = settings.Settings(
-        call_deadline_s=CALL_DEADLINE_S, calls_per_episode=10**6, episode_bytes=_EPISODE_BYTES
-    )
+    limits = settings.Settings(call_deadline_s=CALL_DEADLINE_S, calls_per_episode=10**6, episode_bytes=_EPISODE_BYTES)
     bundle = subject.bundle
     world = episodes.World(
         seed=subject.seed,

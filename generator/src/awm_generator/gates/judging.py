@@ -23,7 +23,7 @@ _TRIALS = "trials.json"
 
 # What is judged instead of the verifier: a module that runs the verifier's own source for each trial in the folder
 # that it is given as the final database. It is confined like any verifier; what it returns is checked like any result.
-_BATCH = '''
+_BATCH = """
 import json as _json, os as _os
 _CODE = compile({source}, "<verifier>", "exec")
 
@@ -43,7 +43,7 @@ def verify_task_completion(initial, folder, answer=None):
         except BaseException as exc:
             said.append({{"failure": f"{{type(exc).__name__}}: {{exc}}"[:300]}})
     return {{"result": "others", "said": said}}
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,9 @@ class Judged:
 
     def evidence(self) -> dict[str, str]:
         """A counterexample: what was called, what that changed, what the verifier said."""
-        said = json.dumps(self.result, ensure_ascii=False) if self.result is not None else f"{self.failure}: {self.detail}"
+        said = (
+            json.dumps(self.result, ensure_ascii=False) if self.result is not None else f"{self.failure}: {self.detail}"
+        )
         answer = {"answer": self.trial.answer} if self.trial.answer is not None else {}
         return {"done": self.trial.what, **answer, "verdict": said, "trace": self.trial.calls, "diff": self.trial.diff}
 

@@ -77,7 +77,7 @@ def of(
     """
     kinds: list[Iterator[Variant]] = [
         _dropped(solution),
-        _entities(solution, tools, data),
+        _entities(solution, data),
         _values(solution, tools),
         _swapped(solution),
         _doubled(solution),
@@ -94,13 +94,13 @@ def _dropped(solution: Solution) -> Iterator[Variant]:
         yield Variant(f"call {place + 1} ({solution.calls[place].tool}) is left out", calls, solution.answer)
 
 
-def _entities(solution: Solution, tools: Sequence[Any], data: seeds.Seed) -> Iterator[Variant]:
+def _entities(solution: Solution, data: seeds.Seed) -> Iterator[Variant]:
     for place in solution.writes:
         call = solution.calls[place]
         for name, value in call.arguments.items():
             if not _is_key(name) or isinstance(value, bool) or not isinstance(value, int | str):
                 continue
-            for other in [each for each in data.values(_key_name(name, call, tools), type(value)) if each != value][:2]:
+            for other in [each for each in data.values(_key_name(name, call), type(value)) if each != value][:2]:
                 yield _altered(solution, place, {name: other}, f"{name} is {other!r} in place of {value!r}")
 
 
@@ -121,6 +121,7 @@ def _swapped(solution: Solution) -> Iterator[Variant]:
             first, second = arguments[one], arguments[two]
             if type(first) is type(second) and first != second and not isinstance(first, bool):
                 yield _altered(solution, place, {one: second, two: first}, f"{one} and {two} are swapped")
+                break  # one pair of a call says it all
 
 
 def _doubled(solution: Solution) -> Iterator[Variant]:
@@ -155,7 +156,7 @@ def _is_key(name: str) -> bool:
     return name == "id" or name.endswith("_id")
 
 
-def _key_name(name: str, call: hosting.Call, tools: Sequence[Any]) -> str:
+def _key_name(name: str, call: hosting.Call) -> str:
     """What an argument is called when it only says `id`: the tool's last word tells whose."""
     return name if name != "id" else f"{seeds.singular(call.tool.rsplit('_', 1)[-1])}_id"
 

@@ -41,9 +41,7 @@ def edits(solved: Path, changes: Mapping[str, Any], data: seeds.Seed, task: str)
             yield said, target
 
 
-def _edited(
-    solved: Path, target: Path, table: seeds.Table, changes: Mapping[str, Any], *, remove: bool
-) -> str | None:
+def _edited(solved: Path, target: Path, table: seeds.Table, changes: Mapping[str, Any], *, remove: bool) -> str | None:
     """Makes one change to a row that the oracle left alone; None where constraints let none through."""
     key = table.key
     if key is None:

@@ -11,8 +11,9 @@ The recipe is simple on purpose, so that others can repeat it with nothing but t
 | garbage | all | `garbage` | `garbage` | `garbage` | `%_'; --` and U+2603 | `garbage` |
 
 In the existing and required only probes an integer called `<row>_id` is the least key of the table `<row>s`, `<row>es`
-or, for a `y` at its end, `<row>ies`, where there is one with an integer key. An enumeration gives its first value (`garbage` in garbage), a list holds one such value, an object its fields. A value
-that is given as an example or as a default is not used. Where several schemas would do, the first that is not null does.
+or, for a `y` at its end, `<row>ies`, where there is one with an integer key. An enumeration gives its first value
+(`garbage` in garbage), a list holds one such value, an object its fields. Examples and defaults are not used. Where
+several schemas would do, the first that is not null does.
 """
 
 from collections.abc import Iterator, Mapping

@@ -54,7 +54,7 @@ _MODULES = (
     oracle, untouched, answerless, mutants, equivalents, outside_changes, steadiness, answer_texts,
 )  # fmt: skip
 
-GATES: tuple[protocol.AnyGate, ...] = tuple(module.GATE for module in _MODULES)  # type: ignore[attr-defined]
+GATES: tuple[protocol.AnyGate, ...] = tuple(module.GATE for module in _MODULES)
 
 
 def of(level: protocol.Level) -> list[protocol.AnyGate]:

@@ -50,7 +50,10 @@ class GateReport(pydantic.BaseModel):
 
 
 def report(
-    bundle: model.Bundle, level: protocol.Level, found: Mapping[str, Sequence[protocol.Defect]], facts: Mapping[str, Any]
+    bundle: model.Bundle,
+    level: protocol.Level,
+    found: Mapping[str, Sequence[protocol.Defect]],
+    facts: Mapping[str, Any],
 ) -> GateReport:
     """The report on a bundle.
 

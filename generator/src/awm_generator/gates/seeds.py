@@ -16,7 +16,16 @@ _CHOICES = re.compile(
 )
 _VALUE = re.compile(r"'((?:[^']|'')*)'")
 _SHOWN = 5
-_IRREGULAR = {"people": "person", "children": "child", "staff": "staff", "series": "series", "news": "news"}
+_IRREGULAR = {
+    "people": "person",
+    "children": "child",
+    "staff": "staff",
+    "series": "series",
+    "news": "news",
+    "movies": "movie",
+    "cookies": "cookie",
+    "calories": "calorie",
+}
 
 
 @dataclass(frozen=True)
@@ -101,9 +110,11 @@ def read(path: Path) -> Seed:
 
 def broken(path: Path) -> tuple[str, ...]:
     """What of a database breaks CHECK or NOT NULL constraints or foreign keys, or is damaged: the first few."""
-    # Not read-only: SQLite forgets the CHECK constraints of a database that it cannot write (sqlite3AddCheckConstraint).
+    # Not read-only: SQLite forgets the CHECK constraints of a database that it cannot write
+    # (sqlite3AddCheckConstraint in its build.c).
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
-        said = [" ".join(row[0].split()) for row in connection.execute(f"PRAGMA quick_check({_SHOWN})") if row[0] != "ok"]
+        checked = [" ".join(row[0].split()) for row in connection.execute(f"PRAGMA quick_check({_SHOWN})")]
+        said = [each for each in checked if each != "ok"]
         with contextlib.suppress(sqlite3.OperationalError):  # keys that lead to no key cannot be checked
             rows = connection.execute("PRAGMA foreign_key_check").fetchmany(_SHOWN)
             said += [f"row {row[1]} of {row[0]} refers to a row of {row[2]} that is not there" for row in rows]

@@ -10,7 +10,7 @@ from awm_generator.gates import seeds
 
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2})?(?:\.\d+)?(?:Z|[+-]\d{2}:?\d{2})?")
 _SPAN = timedelta(minutes=10)
-"""Calls advance the frozen clock by a second each: a moment in this span after the bundle's clock is a reading of it."""
+"""Calls advance the frozen clock by a second each: what is so soon after the bundle's clock is a reading of it."""
 _SHOWN = 900
 
 

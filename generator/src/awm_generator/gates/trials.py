@@ -168,9 +168,7 @@ class Examiner:
         others = [other.answer for other in self._bundle.tasks if other.answer and other.answer != task.answer]
         spoilers = [(call.tool, call.arguments) for call in self._spoilers]
         seen = {wanted.key}
-        for variant in mutants.of(
-            solution, tools, self._host.subject.data, spoilers=spoilers, other_answers=others
-        ):
+        for variant in mutants.of(solution, tools, self._host.subject.data, spoilers=spoilers, other_answers=others):
             # With another answer alone the calls come to what they came to before.
             same = variant.calls == solution.plain
             end = wanted.answering(variant.answer) if same else await self._end(variant.calls, variant.answer)

@@ -81,7 +81,9 @@ async def _drawn(host: hosting.Host, episode: episodes.Episode, known: fuzzing.S
     player = fuzzing.Player(tools, known.copy(), random.Random(seed), _WILDNESS)  # noqa: S311 - reproducible
     made: list[hosting.Call] = []
     # First a look around, at what the tools themselves show.
-    around = [(tool["name"], {}) for tool in tools if fuzzing.reads(tool) and not tool["inputSchema"].get("required")]
+    around: list[fuzzing.Call] = [
+        (tool["name"], {}) for tool in tools if fuzzing.reads(tool) and not tool["inputSchema"].get("required")
+    ]
     while tools and len(made) < CALLS:
         tool, arguments = around[len(made)] if len(made) < min(len(around), _AROUND) else player.next()
         call = await host.call(episode, tool, arguments)

@@ -28,7 +28,7 @@ GATE = protocol.Gate(
     id="runtime.bad-arguments",
     severity="fail",
     checks="A tool that writes, or that names a row in its path, refuses negative, empty and garbage arguments by 4xx.",
-    example="set_price {\"product_id\": 1, \"price\": -1} -> 200",
+    example='set_price {"product_id": 1, "price": -1} -> 200',
     mend="Give the model's fields their limits (ge=, min_length=), which the tool's schema then shows as well.",
     find=find,
 )

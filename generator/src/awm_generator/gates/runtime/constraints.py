@@ -22,7 +22,7 @@ GATE = protocol.Gate(
     id="runtime.constraints",
     severity="fail",
     checks="After every call foreign keys lead to rows, and CHECK and NOT NULL constraints hold.",
-    example="delete_customer {\"customer_id\": 3}: row 7 of orders refers to a row of customers that is not there",
+    example='delete_customer {"customer_id": 3}: row 7 of orders refers to a row of customers that is not there',
     mend="Refuse to remove what is referred to, or remove what refers to it in the same transaction.",
     find=find,
 )

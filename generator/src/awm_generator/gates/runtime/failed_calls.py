@@ -18,7 +18,7 @@ GATE = protocol.Gate(
     id="runtime.failed-calls",
     severity="fail",
     checks="A call that comes to an error leaves the database as it was.",
-    example="transfer {\"amount\": 9000}: refused with 409 after the first account was changed",
+    example='transfer {"amount": 9000}: refused with 409 after the first account was changed',
     mend="Check everything before the first change, and commit once, at the end.",
     find=find,
 )

@@ -21,7 +21,7 @@ GATE = protocol.Gate(
     id="runtime.interleaving",
     severity="quarantine",
     checks="Two episodes whose calls alternate get the same replies and databases as each by itself.",
-    example="list_cart: alone: []; beside another: [{\"id\": 1}]",
+    example='list_cart: alone: []; beside another: [{"id": 1}]',
     mend="Keep no state in the module; or say `isolation: process` in scenario.json.",
     find=find,
 )

@@ -22,7 +22,7 @@ GATE = protocol.Gate(
     id="runtime.missing-rows",
     severity="fail",
     checks="A path that names what is not there is answered with 404 (or 403 or 410).",
-    example="get_order {\"order_id\": 999999} -> 200 null",
+    example='get_order {"order_id": 999999} -> 200 null',
     mend="Raise HTTPException(404, ...) with a sentence that names what was looked for.",
     find=find,
 )

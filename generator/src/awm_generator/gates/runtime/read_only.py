@@ -19,7 +19,7 @@ GATE = protocol.Gate(
     id="runtime.read-only",
     severity="fail",
     checks="A tool whose readOnlyHint is true (a GET) commits nothing.",
-    example="get_article {\"article_id\": 1}: views is 18 afterwards",
+    example='get_article {"article_id": 1}: views is 18 afterwards',
     mend="Leave counters of views and last readings out, or make a POST of it.",
     find=find,
 )

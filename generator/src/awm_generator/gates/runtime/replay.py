@@ -21,7 +21,7 @@ GATE = protocol.Gate(
     id="runtime.replay",
     severity="fail",
     checks="A replayed call log gives the same replies and the same database, to the byte of every row.",
-    example="create_order: first: {\"token\": \"a1\"}; replayed: {\"token\": \"7f\"}",
+    example='create_order: first: {"token": "a1"}; replayed: {"token": "7f"}',
     mend="Draw time and chance from datetime, random, uuid and secrets only, and order what comes out of sets.",
     find=find,
 )

@@ -24,7 +24,7 @@ GATE = protocol.Gate(
     id="runtime.reset",
     severity="fail",
     checks="After a reset the database is the seed, and the same calls get the same replies as in a fresh episode.",
-    example="create_order: fresh: {\"number\": 1}; after a reset: {\"number\": 8}",
+    example='create_order: fresh: {"number": 1}; after a reset: {"number": 8}',
     mend="Keep nothing outside the database: no counters, caches or sessions in the module.",
     find=find,
 )

@@ -18,8 +18,8 @@ def find(seen: observing.Observed) -> Iterator[protocol.Found]:
 GATE = protocol.Gate(
     id="runtime.server-errors",
     severity="fail",
-    checks="No call comes to a 5xx, or to none in time: not with what exists, nor with what does not, nor with garbage.",
-    example="cancel_order {\"order_id\": 999999} -> 500",
+    checks="No call comes to a 5xx, or to no answer in time: with what exists, with what does not, with garbage.",
+    example='cancel_order {"order_id": 999999} -> 500',
     mend="Look rows up before using them and raise HTTPException(404, ...); turn business errors into 4xx.",
     find=find,
 )

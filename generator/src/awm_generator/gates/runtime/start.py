@@ -15,7 +15,9 @@ def find(seen: observing.Observed) -> Iterator[protocol.Found]:
     if subject.code is None:
         return
     if subject.load_s > START_S:
-        yield protocol.Found("environment.py", f"loading took {subject.load_s:.1f} s, over {START_S:g} s", severity="fail")
+        yield protocol.Found(
+            "environment.py", f"loading took {subject.load_s:.1f} s, over {START_S:g} s", severity="fail"
+        )
     served = {tool["name"]: tool for tool in subject.code.toolset.served}
     listed = {str(tool["name"]): tool for tool in subject.bundle.tools}
     for name in sorted(served.keys() | listed.keys()):
@@ -29,7 +31,9 @@ def find(seen: observing.Observed) -> Iterator[protocol.Found]:
     operations = {(tool.method, tool.path) for tool in subject.code.toolset.tools.values()}
     for method, path in specified(subject.bundle.spec):
         if (method, path) not in operations:
-            yield protocol.Found(f"{method} {path}", "spec.json has it, and the code does not serve it", severity="fail")
+            yield protocol.Found(
+                f"{method} {path}", "spec.json has it, and the code does not serve it", severity="fail"
+            )
 
 
 def specified(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ GATE = protocol.Gate(
     id="runtime.survives",
     severity="quarantine",
     checks="Whatever is called, the process lives on, within its memory and disk, and answers again.",
-    example="the process ended (signal 9) in search_orders {\"pattern\": \"(a+)+$\"}",
+    example='the process ended (signal 9) in search_orders {"pattern": "(a+)+$"}',
     mend="Bound loops and regular expressions by the size of their input; do not read without a limit.",
     find=find,
 )

@@ -18,7 +18,7 @@ def find(seen: judging.Seen) -> Iterator[protocol.Found]:
 GATE = protocol.Gate(
     id="semantic.answerless",
     severity="fail",
-    checks="A task that states its answer is not complete without it, and one that asks for a change not by words alone.",
+    checks="A task that states its answer is not complete without it, nor one that asks for a change by words alone.",
     example="next-due: complete, though all calls were made, and no answer was given",
     mend="Look at final_answer in the verifier, and let None be wrong.",
     find=find,

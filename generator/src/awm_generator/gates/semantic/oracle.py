@@ -24,7 +24,7 @@ GATE = protocol.Gate(
     id="semantic.oracle",
     severity="fail",
     checks="Every task has an oracle; played in a real episode, the task's verifier says complete, with full score.",
-    example="pay-fine: its oracle is not judged complete: checks {\"fine_paid\": false}",
+    example='pay-fine: its oracle is not judged complete: checks {"fine_paid": false}',
     mend="Play the calls by hand (`awm demo NAME --task ID`) and see who is wrong: calls, verifier, task or code.",
     find=find,
 )

@@ -16,7 +16,9 @@ def find(seen: judging.Seen) -> Iterator[protocol.Found]:
             yield protocol.Found(each.task.id, f"its verifier: {failed.failure}: {failed.detail}", failed.evidence())
         if len(each.runs) > 1:
             said = {f"run {number}": text for number, text in enumerate(sorted(each.runs)[:_SHOWN], start=1)}
-            yield protocol.Found(each.task.id, f"its verifier says different things of one state in {judging.RUNS} runs", said)
+            yield protocol.Found(
+                each.task.id, f"its verifier says different things of one state in {judging.RUNS} runs", said
+            )
 
 
 GATE = protocol.Gate(

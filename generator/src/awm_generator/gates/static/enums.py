@@ -21,7 +21,9 @@ def find(subject: subjects.Subject) -> Iterator[protocol.Found]:
                 nearest = max(allowed, key=lambda values: len(values & offered))
                 wrong = ", ".join(sorted(offered - nearest))
                 evidence = {"offered": ", ".join(sorted(offered)), "allowed": ", ".join(sorted(nearest))}
-                yield protocol.Found(str(tool["name"]), f"argument {name!r} offers what no row may hold: {wrong}", evidence)
+                yield protocol.Found(
+                    str(tool["name"]), f"argument {name!r} offers what no row may hold: {wrong}", evidence
+                )
 
 
 def _choices(schema: Any) -> Iterator[str]:

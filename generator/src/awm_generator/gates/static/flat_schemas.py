@@ -11,12 +11,12 @@ def find(subject: subjects.Subject) -> Iterator[protocol.Found]:
     for tool in subject.bundle.tools:
         schema = tool.get("inputSchema", {})
         for name, each in schema.get("properties", {}).items():
-            what = _nested(each, schema.get("$defs", {}))
+            what = _nested(each)
             if what is not None:
                 yield protocol.Found(str(tool["name"]), f"argument {name!r} is {what}", {"schema": str(each)})
 
 
-def _nested(schema: Any, definitions: Mapping[str, Any]) -> str | None:
+def _nested(schema: Any) -> str | None:
     if not isinstance(schema, Mapping):
         return None
     for part in [schema, *schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from awm_generator.gates import protocol, subjects, tasks
+from awm_generator.gates import protocol, seeds, subjects, tasks
 from awm_runtime.bundle import model
 
 
@@ -31,7 +31,7 @@ def _names(subject: subjects.Subject, task: model.Task) -> Iterator[protocol.Fou
 def _numbers(subject: subjects.Subject, task: model.Task) -> Iterator[protocol.Found]:
     for noun, number in tasks.numbered(task.instruction):
         table = subject.data.of_entity(noun)
-        if table is None or table.key is None or noun not in (table.name.casefold(), tasks.seeds.singular(table.name)):
+        if table is None or table.key is None or noun not in (table.name.casefold(), seeds.singular(table.name)):
             continue
         if all(row[table.key] != number for row in table.rows):
             shown = ", ".join(str(row[table.key]) for row in table.rows[:20]) or "none"
