@@ -31,7 +31,7 @@ from awm_runtime.server import (
     storage,
 )
 
-CALL_DEADLINE_S = 5.0
+CALL_DEADLINE_S = 3.0
 _SEED = 11
 _FOREVER_S = 86400.0
 _EPISODE_BYTES = 64 * settings.MIB
@@ -93,10 +93,7 @@ class Call:
 
 
 class Host:
-    """The episodes of one scenario.
-
-    `hosted` makes it.
-    """
+    """The episodes of one scenario; `hosted` puts one together."""
 
     def __init__(
         self, subject: subjects.Subject, store: episodes.EpisodeStore, made: calls.Calls, runner: runners.Runner

@@ -15,7 +15,7 @@ def find(subject: subjects.Subject) -> Iterator[protocol.Found]:
         for finding in subject.code.toolset.findings:
             if finding.kind in KINDS:
                 operation, _, detail = finding.detail.partition(": ")
-                yield protocol.Found(operation, detail or finding.kind, severity="fail" if finding.served else None)
+                yield protocol.Found(operation, detail or finding.kind, severity="warn" if finding.served else None)
     for tool in subject.bundle.tools:
         try:
             jsonschema_rs.meta.validate(tool.get("inputSchema", {}))
