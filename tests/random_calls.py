@@ -1,134 +1,17 @@
-"""Random tool calls that make sense: arguments made from the tools' schemas and from what earlier replies named."""
+"""Random tool calls that make sense, through the client: what the gates draw, from what earlier replies named."""
 
-import collections
-import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import jsonschema_rs
-
+from awm_generator.gates import fuzzing
+from awm_generator.gates.fuzzing import Call as Call
+from awm_generator.gates.fuzzing import Player as Player
+from awm_generator.gates.fuzzing import Seen as Seen
 from awm_registry import client
-
-Call = tuple[str, dict[str, Any]]
-_WRITES_PER_READ = 4
-_TRIES = 8
-_DATES = ("2026-01-20", "2026-03-05", "2026-06-30")
-
-
-class Seen:
-    """The values that replies had under each name."""
-
-    def __init__(self) -> None:
-        self._values: collections.defaultdict[str, dict[Any, None]] = collections.defaultdict(dict)
-
-    def copy(self) -> "Seen":
-        """One that learns apart from this one."""
-        other = Seen()
-        for name, values in self._values.items():
-            other._values[name] = dict(values)
-        return other
-
-    def learn(self, reply: Any) -> None:
-        """Notes the values in a reply; a row's `id` also under what the row is called: `loan_id` of `{"loan": ...}`."""
-        if isinstance(reply, list):
-            for each in reply:
-                self.learn(each)
-        elif isinstance(reply, dict):
-            for name, value in reply.items():
-                if isinstance(value, int | str) and not isinstance(value, bool):
-                    self._values[name][value] = None
-                else:
-                    self.learn(value)
-
-    def under(self, name: str, kind: type) -> list[Any]:
-        """The values of a type under a name, or under `id` for the name of some id."""
-        found = [value for value in self._values.get(name, {}) if isinstance(value, kind)]
-        if not found and name.endswith("_id"):
-            found = [value for value in self._values.get("id", {}) if isinstance(value, kind)]
-        return found
-
-
-@dataclass
-class Player:
-    """Draws calls.
-
-    Args:
-        tools: The tools as listed.
-        seen: What is known of the scenario's data.
-        chance: Decides everything.
-    """
-
-    tools: Sequence[Mapping[str, Any]]
-    seen: Seen
-    chance: random.Random
-
-    def next(self) -> Call:
-        """The next call: four times as likely one that may write."""
-        weights = [1 if reads(tool) else _WRITES_PER_READ for tool in self.tools]
-        [tool] = self.chance.choices(self.tools, weights)
-        return tool["name"], self.arguments(tool["inputSchema"])
-
-    def arguments(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments that the schema takes, or after a few tries ones that it may not take."""
-        validator = jsonschema_rs.validator_for(dict(schema))
-        for _ in range(_TRIES):
-            arguments = self._object(schema)
-            if validator.is_valid(arguments):
-                break
-        return arguments
-
-    def _object(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        required = schema.get("required", ())
-        return {
-            name: self._value(name, each)
-            for name, each in schema.get("properties", {}).items()
-            if name in required or self.chance.random() < 0.4
-        }
-
-    def _value(self, name: str, schema: Mapping[str, Any]) -> Any:
-        for choices in (schema.get("enum"), schema.get("anyOf"), schema.get("oneOf")):
-            if choices:
-                choice = self.chance.choice([each for each in choices if each != {"type": "null"}])
-                return self._value(name, choice) if isinstance(choice, Mapping) else choice
-        makers: dict[Any, Callable[[], Any]] = {
-            "boolean": lambda: self.chance.random() < 0.5,
-            "integer": lambda: self._known(name, int) or self._number(schema),
-            "number": lambda: round(self._number(schema) + self.chance.random(), 2),
-            "array": lambda: [self._value(name.removesuffix("s"), schema.get("items", {}))],
-            "object": lambda: self._object(schema),
-        }
-        return makers.get(schema.get("type"), lambda: self._text(name, schema))()
-
-    def _known(self, name: str, kind: type) -> Any:
-        known = self.seen.under(name, kind)
-        return self.chance.choice(known) if known and self.chance.random() < 0.9 else None
-
-    def _number(self, schema: Mapping[str, Any]) -> int:
-        lowest = int(schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1))
-        return self.chance.randint(lowest, min(int(schema.get("maximum", lowest + 12)), lowest + 12))
-
-    def _text(self, name: str, schema: Mapping[str, Any]) -> str:
-        if schema.get("format") == "date":
-            return self.chance.choice(_DATES)
-        if schema.get("format") == "date-time":
-            return self.chance.choice(_DATES) + "T10:00:00Z"
-        known = self._known(name, str)
-        if known is None or self.chance.random() < 0.3:
-            known = self.chance.choice([*schema.get("examples", ()), f"{name} {self.chance.randint(1, 99)}"])
-        return str(known)
-
-
-def reads(tool: Mapping[str, Any]) -> bool:
-    """Whether a tool says of itself that it changes nothing."""
-    return bool(tool.get("annotations", {}).get("readOnlyHint"))
 
 
 def look_around(tools: client.ToolClient) -> Seen:
     """What the tools that read and need no arguments tell of the scenario."""
     seen = Seen()
     for tool in tools.tools():
-        if reads(tool) and not tool["inputSchema"].get("required"):
+        if fuzzing.reads(tool) and not tool["inputSchema"].get("required"):
             reply = tools.call(tool["name"], {})
             if not reply.is_error:
                 seen.learn(reply.data())

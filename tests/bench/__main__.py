@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import calls, episodes, load, memory, report, starts, worlds
+from bench import calls, episodes, gates, load, memory, report, starts, worlds
 
 PAGE = worlds.ROOT / "docs" / "benchmarks.md"
 _MEMORY_DISK = Path("/dev/shm")  # where episodes live in production; a disk's pace is not what is measured
@@ -29,6 +29,7 @@ class Size:
             "calls": lambda world, state: calls.measure(world, state, self.calls),
             "episodes": lambda world, state: episodes.measure(world, state, self.lives),
             "memory": lambda world, state: memory.measure(world, state, self.counts),
+            "gates": lambda world, _: gates.measure(world, self.starts),
             "starts": lambda world, state: starts.measure(world, state, starts=self.starts, episodes=self.counts[-1]),
         }
 

@@ -23,7 +23,7 @@ def test_a_quick_run_prints_figures_of_every_kind_as_json(missing: Callable[[str
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
-    beginnings = ("floor", "in process", "HTTP, 2025", "HTTP, 2026", "episode", "memory", "start", "SIGKILL")
+    beginnings = ("floor", "in process", "HTTP, 2025", "HTTP, 2026", "episode", "memory", "gates", "start", "SIGKILL")
     for beginning in beginnings:
         assert any(row["what"].startswith(beginning) for row in rows), f"no row about {beginning}"
     for row in rows:

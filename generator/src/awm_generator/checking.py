@@ -51,15 +51,28 @@ def _database_slips(bundle: model.Bundle) -> Iterator[str]:
         yield f"scenario.json: counts: says {counts}, but there are {built}"
 
 
-def _verifier_slips(bundle: model.Bundle) -> Iterator[str]:
+def unusable_verifiers(bundle: model.Bundle) -> Iterator[tuple[str, str]]:
+    """The files of verifiers that do not define the function of their mode, and what is wrong with each."""
     for (task, mode), source in bundle.verifiers.items():
         if verifiers.mode(source) != mode:
             function = "verify_task_completion" if mode == "code" else "verify_task"
-            yield f"verifiers/{task}.{mode}.py: is not Python that defines {function}"
+            yield f"verifiers/{task}.{mode}.py", f"is not Python that defines {function}"
+
+
+def unjudged(bundle: model.Bundle) -> list[str]:
+    """The ids of the tasks that have no verifier, in the order of the tasks."""
+    judged = {task for task, _ in bundle.verifiers}
+    return [task.id for task in bundle.tasks if task.id not in judged]
+
+
+def _verifier_slips(bundle: model.Bundle) -> Iterator[str]:
+    for place, slip in unusable_verifiers(bundle):
+        yield f"{place}: {slip}"
     # An import may lack some, and says so in its report.
     noted = {finding.subject for finding in bundle.report.findings if finding.kind == "task_without_verifier"}
-    for task in {task.id for task in bundle.tasks} - {task for task, _ in bundle.verifiers} - noted:
-        yield f"tasks.jsonl: task {task}: has no verifier"
+    for task in unjudged(bundle):
+        if task not in noted:
+            yield f"tasks.jsonl: task {task}: has no verifier"
 
 
 def _oracle_slips(bundle: model.Bundle) -> Iterator[str]:

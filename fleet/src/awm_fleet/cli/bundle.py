@@ -1,5 +1,6 @@
 """`awm bundle`: import, export, show and check bundles."""
 
+import dataclasses
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +8,7 @@ from typing import Annotated
 import typer
 from rich import text
 
-from awm_fleet.cli import bundle_tables, locating, output
+from awm_fleet.cli import bundle_tables, gate, gate_tables, locating, output
 from awm_generator import checking
 from awm_generator.awm_files import exporting, importing, rows
 from awm_runtime import errors
@@ -42,29 +43,40 @@ def import_(
         datetime | None,
         typer.Option(parser=_clock, metavar="TIME", help="The frozen clock; by default what the tasks' dates suggest."),
     ] = None,
+    gated: Annotated[
+        bool, typer.Option("--gate", help="Run all gates on what came in; they decide its tier (see `awm gate`).")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Import AWM's JSON Lines files as bundles.
 
     Every defect is named: what was mended, what was dropped, what is odd. Exits with 3 when a scenario is quarantined,
-    because its code does not load or nothing of its database can be made, or refused, because of what is in its place.
+    because its code does not load, nothing of its database can be made, or a gate says so, or refused, because of what
+    is in its place.
     """
     wanted = locating.scenario_names(scenarios, "--scenarios")
     found = rows.load(folder)
     selected = importing.select(found, wanted)
     done = list(output.tracked(importing.run(selected, out, clock=clock), len(selected), "Importing"))
+    through = gate.gated([each.bundle.root for each in done if each.bundle is not None]) if gated else []
+    gates = {each.name: each for each in through}
+    done = [dataclasses.replace(each, bundle=gates[each.name].bundle) if each.name in gates else each for each in done]
     unmatched = sorted(name for name, originals in found.items() if not originals.exists)
     if as_json:
-        output.document(bundle_tables.import_document(done, unmatched))
+        document = bundle_tables.import_document(done, unmatched)
+        output.document({**document, **({"gates": gate_tables.documents(through)} if gated else {})})
     else:
         bundle_tables.print_import(done)
+        if gated:
+            gate_tables.show(through)
     for outcome in done:
         if outcome.bundle is None:
             what = "quarantined" if outcome.quarantined else "refused"
             output.complain(f"{what}: {outcome.name}: {outcome.reason}", detail=outcome.detail)
     if unmatched:
         output.err.print(text.Text(f"ignored, without code and schema: {', '.join(unmatched)}"))
-    if any(outcome.bundle is None for outcome in done):
+    gate_tables.complain(through)
+    if any(outcome.bundle is None for outcome in done) or gate.is_partial(through):
         raise typer.Exit(_PARTLY)
 
 
@@ -78,7 +90,7 @@ def export(
 
     A sidecar, awm_bundle.jsonl, holds what they cannot carry: an import of the folder makes the same bundles again.
     """
-    bundles = [reading.read(path) for path in _bundles_in(folder)]
+    bundles = [reading.read(path) for path in locating.bundles_in(folder)]
     exporting.export(bundles, out)
     if as_json:
         output.document({"out": str(out), "scenarios": [bundle.scenario.name for bundle in bundles]})
@@ -110,7 +122,7 @@ def check(
 
     They read, match their digests, build, and have all that they name.
     """
-    bundles = [path for given in paths for path in _bundles_in(given)]
+    bundles = [path for given in paths for path in locating.bundles_in(given)]
     checked = {path: _slips(path) for path in output.tracked(iter(bundles), len(bundles), "Checking")}
     if as_json:
         output.document(
@@ -130,17 +142,3 @@ def _slips(path: Path) -> list[str]:
         return list(checking.check(path))
     except errors.BundleError as exc:
         return [str(exc)]
-
-
-def _bundles_in(folder: Path) -> list[Path]:
-    """`folder` itself where it is a bundle, or the bundles right in it.
-
-    Raises:
-        BundleError: there is none.
-    """
-    if (folder / "scenario.json").exists():
-        return [folder]
-    found = sorted(path.parent for path in folder.glob("*/scenario.json")) if folder.is_dir() else []
-    if not found:
-        raise errors.BundleError(f"{folder}: no bundle here; a bundle is a folder with scenario.json in it")
-    return found

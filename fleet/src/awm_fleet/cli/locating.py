@@ -31,6 +31,20 @@ def bundle_folder(name: str) -> Path:
     raise errors.BundleError(f"no bundle {name!r}: no folder with a scenario.json, and no example of that name; {hint}")
 
 
+def bundles_in(folder: Path) -> list[Path]:
+    """`folder` itself where it is a bundle, or the bundles right in it.
+
+    Raises:
+        BundleError: there is none.
+    """
+    if (folder / "scenario.json").exists():
+        return [folder]
+    found = sorted(path.parent for path in folder.glob("*/scenario.json")) if folder.is_dir() else []
+    if not found:
+        raise errors.BundleError(f"{folder}: no bundle here; a bundle is a folder with scenario.json in it")
+    return found
+
+
 def example_names(incomplete: str) -> list[str]:
     """The examples whose names begin so, for the shell's completion."""
     return [name for name in examples.names() if name.startswith(incomplete)]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from awm_fleet.cli import bundle, demo, dev, env, gen, output, verify
+from awm_fleet.cli import bundle, demo, dev, env, gate, gen, output, verify
 from awm_runtime import errors
 
 EXIT_FAILED = 1
@@ -30,6 +30,7 @@ app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.add_typer(env.app, name="env")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(gen.app, name="gen")
+app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
 app.add_typer(dev.app, name="dev")
 app.command("verify", epilog=verify.EXAMPLES)(verify.verify)
 

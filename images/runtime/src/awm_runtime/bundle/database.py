@@ -5,6 +5,7 @@ Dump, hash and difference depend neither on the version of SQLite nor on page la
 
 import contextlib
 import hashlib
+import marshal
 import math
 import sqlite3
 from collections import Counter
@@ -153,14 +154,17 @@ def changes(initial: Path, final: Path) -> dict[str, Any]:
     with _opened(initial) as before, _opened(final) as after:
         old = {table.name: table for table in _tables(before)}
         new = {table.name: table for table in _tables(after)}
-        found = {
-            name: _difference(
-                new.get(name) or old[name],
-                _records(before, old[name]) if name in old else [],
-                _records(after, new[name]) if name in new else [],
-            )
-            for name in sorted(old.keys() | new.keys())
-        }
+        found: dict[str, dict[str, Any]] = {}
+        for name in sorted(old.keys() | new.keys()):
+            was = list(_rows(before, old[name])) if name in old else []
+            now = list(_rows(after, new[name])) if name in new else []
+            # Most tables are as they were: compared whole, and as bytes, because 1 == 1.0.
+            if old.get(name) != new.get(name) or marshal.dumps(was, 2) != marshal.dumps(now, 2):
+                found[name] = _difference(
+                    new.get(name) or old[name],
+                    _records(old[name], was) if name in old else [],
+                    _records(new[name], now) if name in new else [],
+                )
     return {name: difference for name, difference in found.items() if any(difference.values())}
 
 
@@ -209,8 +213,8 @@ def _rows(connection: sqlite3.Connection, table: _Table) -> Iterator[Row]:
     yield from connection.execute(f"{query} ORDER BY {', '.join(order)}" if table.key else query)
 
 
-def _records(connection: sqlite3.Connection, table: _Table) -> list[dict[str, Any]]:
-    return [dict(zip(table.columns, map(_plain, row), strict=True)) for row in _rows(connection, table)]
+def _records(table: _Table, rows: list[Row]) -> list[dict[str, Any]]:
+    return [dict(zip(table.columns, map(_plain, row), strict=True)) for row in rows]
 
 
 def _difference(table: _Table, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, Any]:

@@ -96,6 +96,11 @@ def load(
     return LoadedScenario(app, toolset, lifespan.state, lifespan, connections)
 
 
+def described(failure: BaseException) -> str:
+    """What scenario code raised, and in which of its lines, in a line of text."""
+    return _reason("the code", failure)
+
+
 def _set_environment(database: Path) -> None:
     """What the code of an AWM scenario reads from the process's environment."""
     os.environ["DATABASE_PATH"] = f"sqlite:///{database}"

@@ -1,0 +1,1 @@
+"""Gates over what its tools do when they are called."""

@@ -1,0 +1,1 @@
+"""Gates over what a bundle says: its SQL, its code as text, its tools, its tasks."""
