@@ -14,7 +14,8 @@ from awm_generator import checking
 from awm_generator.awm_files import importing, rows
 from awm_runtime.bundle import reading
 
-SMALL = ("--num_tasks", "2", "--target_count", "1")
+UNGATED = ("--gate_level", "none")
+SMALL = ("--num_tasks", "2", "--target_count", "1", *UNGATED)
 
 
 @pytest.fixture
@@ -56,6 +57,7 @@ def test_seeds_become_whole_bundles_with_proven_tasks(finished: tuple[Path, doub
         assert checking.check(bundle.root) == ()
         assert [task.oracle is not None for task in bundle.tasks] == [True] * 3
         assert {mode for _, mode in bundle.verifiers} == {"code"}
+        assert bundle.scenario.tier == "gold"
         assert bundle.scenario.foreign_keys == "on"
         provenance = bundle.scenario.provenance
         assert (provenance.source, provenance.model) == ("awm-generator", "gpt-5")
@@ -149,7 +151,7 @@ def test_a_reply_that_stays_broken_is_quarantined_and_the_rest_goes_on(double: d
     (tmp_path / "seeds.txt").write_text("Clinic\nLarch Street Library\n")
     double.cue("reply", job="db", scenario="Clinic", times=50, text='{"tables": []}')
     double.cue("reply", job="verifier_code", number=1, times=1, text="```python\nimport nothing_of_the_kind\n```")
-    words = ("all", "--input", "seeds.txt", "--target_count", "2", "--num_tasks", "2", "--max_retry", "2")
+    words = ("all", "--input", "seeds.txt", "--target_count", "2", "--num_tasks", "2", "--max_retry", "2", *UNGATED)
     done = generating.gen(tmp_path, *words, double=double)
     assert done.returncode == 3
     assert "quarantined: db: clinic: 3 replies did not hold; the last: There is no table." in done.stderr
@@ -225,7 +227,7 @@ def test_a_brief_becomes_one_scenario(double: doubles.Double, tmp_path: Path) ->
         "openapi: 3.1.0\ninfo: {title: Clinic, description: A clinic.}\n"
         "paths:\n  /visits:\n    get:\n      operationId: list_visits\n      summary: All visits\n"
     )
-    done = generating.gen(tmp_path, "all", "--brief", "api.yaml", "--num_tasks", "2", double=double)
+    done = generating.gen(tmp_path, "all", "--brief", "api.yaml", "--num_tasks", "2", *UNGATED, double=double)
     assert done.returncode == 0, done.stderr
     row = json.loads((tmp_path / "outputs/gen_tasks.jsonl").read_text())
     assert row["scenario"] == "Clinic"

@@ -6,7 +6,19 @@ import doubles
 import generating
 
 SEEDS = "Larch Street Library\nClinic\nMarket Stall\n"
-ALL = ("all", "--input", "seeds.txt", "--output_dir", "out", "--target_count", "3", "--num_tasks", "2")
+ALL = (
+    "all",
+    "--input",
+    "seeds.txt",
+    "--output_dir",
+    "out",
+    "--target_count",
+    "3",
+    "--num_tasks",
+    "2",
+    "--gate_level",
+    "none",
+)
 STAGES = ("classify", "task", "db", "sample", "spec", "env", "verifier_code", "oracle")
 
 

@@ -142,6 +142,7 @@ def all_(
         str,
         typer.Option("--embedding_model", help=f"Its name; {endpoints.LOCAL_EMBEDDINGS} for n-grams, without a model."),
     ] = endpoints.DEFAULT_EMBEDDING_MODEL,
+    gate_level: flags.GateLevel = "semantic",
     max_retry: flags.MaxRetry = 4,
     max_concurrency: flags.MaxConcurrency = 32,
     provider: flags.Provider = None,
@@ -150,7 +151,7 @@ def all_(
     max_cost: flags.MaxCost = None,
     as_json: flags.AsJson = False,
 ) -> None:
-    """Run every stage, from seeds or a brief to bundles.
+    """Run every stage, from seeds or a brief to gated bundles.
 
     The bundles are in OUTPUT_DIR/bundles. Stop it when you like, and run the same command again to go on: what was done
     is done, and no reply is asked for twice. Exits with 3 when something had to be left out; each is named.
@@ -163,6 +164,7 @@ def all_(
         prices=prices,
         max_cost=max_cost,
         max_concurrency=max_concurrency,
+        gate_level=gate_level,
         as_json=as_json,
     )
     options = pipeline.Options(
@@ -173,7 +175,8 @@ def all_(
     async def work(bench: pipeline.Bench) -> Sequence[running.Summary]:
         return await whole.run(bench, growth, seed_file=input_, brief=brief)
 
-    gen_running.run(terms, output_dir, paths.Paths.within(output_dir, verifier_mode), options, work)
+    files = paths.Paths.within(output_dir, verifier_mode)
+    gen_running.run(terms, output_dir, files, options, work, bundles=lambda: _bundles(files))
 
 
 @app.command(epilog=output.examples("awm gen status outputs", "awm gen status outputs --json"))
@@ -216,6 +219,7 @@ def regenerate(
     num_tasks: Annotated[int, typer.Option("--num_tasks", min=1, help="Tasks, where these are written anew.")] = 10,
     model: flags.Model = None,
     verifier_mode: Annotated[verifiers.Mode, typer.Option("--verifier_mode", help="As it was in the run.")] = "code",
+    gate_level: flags.GateLevel = "semantic",
     max_retry: flags.MaxRetry = 4,
     max_concurrency: flags.MaxConcurrency = 32,
     provider: flags.Provider = None,
@@ -236,6 +240,7 @@ def regenerate(
         prices=prices,
         max_cost=max_cost,
         max_concurrency=max_concurrency,
+        gate_level=gate_level,
         as_json=as_json,
     )
     options = pipeline.Options(
@@ -247,11 +252,16 @@ def regenerate(
         made.append(await regenerating.run(bench, wish))
         return []
 
-    gen_running.run(terms, output_dir, paths.Paths.within(output_dir, verifier_mode), options, work, quiet=True)
+    files = paths.Paths.within(output_dir, verifier_mode)
+    gen_running.run(terms, output_dir, files, options, work, bundles=lambda: [files.bundles / wish.name], quiet=True)
     if as_json:
         output.document({"scenario": wish.name, "generation": made[0], "from": wish.first})
     else:
         output.say(f"{wish.name} is at generation {made[0]}, made anew from {wish.first}: {output_dir / 'bundles'}")
+
+
+def _bundles(files: paths.Paths) -> list[Path]:
+    return sorted(path.parent for path in files.bundles.glob("*/scenario.json"))
 
 
 def _standing(each: standing.StageStanding) -> tuple[object, ...]:

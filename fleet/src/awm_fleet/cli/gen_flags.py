@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from awm_fleet.cli import locating
+from awm_fleet.cli import gen_gating, locating
 from awm_generator.stages import pipeline
 
 Model = Annotated[
@@ -34,6 +34,9 @@ DatabaseDir = Annotated[Path, typer.Option("--database_dir", help="Where the dat
 ErrorThreshold = Annotated[
     float,
     typer.Option("--error_threshold", min=0, max=1, help="The share of statements that may fail and are left out."),
+]
+GateLevel = Annotated[
+    gen_gating.Level, typer.Option("--gate_level", help="How far the bundles are gated; none leaves that to awm gate.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 

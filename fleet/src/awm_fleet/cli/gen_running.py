@@ -10,7 +10,7 @@ from pathlib import Path
 import rich.progress
 import typer
 
-from awm_fleet.cli import output
+from awm_fleet.cli import gen_gating, output
 from awm_generator import errors
 from awm_generator.model import endpoints, ledger, opening, prices
 from awm_generator.stages import journals, paths, pipeline, running, trials
@@ -31,11 +31,19 @@ class Terms:
     prices: Path | None = None
     max_cost: float | None = None
     max_concurrency: int = 32
+    gate_level: gen_gating.Level = "semantic"
     as_json: bool = False
 
 
 def run(
-    terms: Terms, folder: Path, files: paths.Paths, options: pipeline.Options, work: Work, *, quiet: bool = False
+    terms: Terms,
+    folder: Path,
+    files: paths.Paths,
+    options: pipeline.Options,
+    work: Work,
+    *,
+    bundles: Callable[[], Sequence[Path]] = tuple,
+    quiet: bool = False,
 ) -> None:
     """Runs some stages and says what came of them; exits with 3 where something had to be left out.
 
@@ -45,6 +53,7 @@ def run(
         files: Where rows are.
         options: How stages work.
         work: Runs them.
+        bundles: What is to be gated afterwards.
         quiet: Whether the caller says what came of it.
 
     Raises:
@@ -52,9 +61,15 @@ def run(
     """
     memory = journals.Memory(folder)
     variables = endpoints.variables(os.environ, terms.env_file)
+    provider = endpoints.provider(variables, terms.provider)
+    if provider == "builtin":
+        raise errors.GenerationError(
+            "stages ask a language model, and the provider builtin has none: it makes whole scenarios, with "
+            "`awm gen all --provider builtin`"
+        )
     where = endpoints.read(
         variables,
-        endpoints.provider(variables, terms.provider),
+        provider,
         model=terms.model,
         embedding_model=terms.embedding_model,
     )
@@ -74,13 +89,14 @@ def run(
         try:
             with bars:
                 summaries = asyncio.run(all_of_it())
+            gated = gen_gating.gated(bundles(), terms.gate_level)
         except KeyboardInterrupt:
             raise errors.GenerationError(
                 "stopped; what is done is kept, and the same command goes on from there"
             ) from None
     if not quiet:
-        _report(summaries, bars, book, as_json=terms.as_json)
-    if any(each.left_out or each.casualties for each in summaries):
+        _report(summaries, gated, bars, book, as_json=terms.as_json)
+    if any(each.left_out or each.casualties for each in summaries) or any(each.is_bad for each in gated):
         raise typer.Exit(EXIT_PARTLY)
 
 
@@ -189,7 +205,14 @@ def stage_name(given: str) -> paths.StageName:
     raise typer.BadParameter(f"--from: no stage {given!r}; there are {', '.join(paths.STAGES[1:-1])}")
 
 
-def _report(summaries: Sequence[running.Summary], bars: Bars, book: ledger.Ledger, *, as_json: bool) -> None:
+def _report(
+    summaries: Sequence[running.Summary],
+    gated: Sequence[gen_gating.Verdict],
+    bars: Bars,
+    book: ledger.Ledger,
+    *,
+    as_json: bool,
+) -> None:
     if as_json:
         output.document(
             {
@@ -204,6 +227,7 @@ def _report(summaries: Sequence[running.Summary], bars: Bars, book: ledger.Ledge
                     for stage, entry in bars.entries
                     for part in entry.casualties
                 ],
+                "gated": [asdict(each) for each in gated],
                 "notes": bars.notes,
                 "spent": asdict(book.total),
             }
@@ -212,6 +236,8 @@ def _report(summaries: Sequence[running.Summary], bars: Bars, book: ledger.Ledge
     columns = ("stage", "done now", "done before", "quarantined", "parts left out")
     rows = [(each.stage, each.done, each.earlier, each.left_out, each.casualties) for each in summaries]
     output.table("", columns, rows)
+    if gated:
+        gen_gating.show(gated)
     output.say(spent(book.total))
 
 

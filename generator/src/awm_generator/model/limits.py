@@ -97,7 +97,7 @@ class Limited:
 
     def _pause(self, before: int) -> float:
         """How long to wait after so many waits: each up to twice as long as the one before, none beyond the longest."""
-        longest = min(self._patience.longest_pause_s, self._patience.first_pause_s * 2 ** min(before, 30))
+        longest = min(self._patience.longest_pause_s, self._patience.first_pause_s * float(1 << min(before, 30)))
         return longest * self._dice.uniform(0.5, 1.0)
 
 
