@@ -155,7 +155,7 @@ def hosted(bundle: Path, folder: Path) -> Iterator[Host]:
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         try:
-            launched = stack.enter_context(launching.launched(bundle, folder / "state"))
+            launched = stack.enter_context(launching.launched(bundle, folder / "state", dies_with_caller=True))
         except errors.PermanentError as exc:
             raise outcomes.Quarantined(f"it cannot be served: {exc}") from exc
         client = stack.enter_context(httpx.Client(timeout=_TIMEOUT_S))

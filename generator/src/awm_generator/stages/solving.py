@@ -228,7 +228,14 @@ class Solver:
 async def _hosted(bundle: Path, folder: Path) -> AsyncIterator[playing.Host]:
     """An instance that is started and stopped in a thread."""
     hosting = playing.hosted(bundle, folder)
-    host = await asyncio.to_thread(hosting.__enter__)
+    starting = asyncio.ensure_future(asyncio.to_thread(hosting.__enter__))
+    try:
+        host = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait([starting])  # what is being started has to be stopped
+        if starting.exception() is None:
+            await asyncio.to_thread(hosting.__exit__, None, None, None)
+        raise
     try:
         yield host
     finally:
