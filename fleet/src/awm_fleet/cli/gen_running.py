@@ -60,19 +60,7 @@ def run(
         AwmError: what stops the whole run.
     """
     memory = journals.Memory(folder)
-    variables = endpoints.variables(os.environ, terms.env_file)
-    provider = endpoints.provider(variables, terms.provider)
-    if provider == "builtin":
-        raise errors.GenerationError(
-            "stages ask a language model, and the provider builtin has none: it makes whole scenarios, with "
-            "`awm gen all --provider builtin`"
-        )
-    where = endpoints.read(
-        variables,
-        provider,
-        model=terms.model,
-        embedding_model=terms.embedding_model,
-    )
+    where = _endpoints(terms)
     table = prices.load(terms.prices)
     with memory.locked():
         book = ledger.Ledger(memory.ledger)
@@ -167,6 +155,23 @@ class Bars:
 
     def _say(self, text: str) -> None:
         self._progress.console.print(text, markup=False, soft_wrap=True)
+
+
+def provider_of(terms: Terms) -> endpoints.Provider:
+    """Which provider a command uses, by its flag or its variable.
+
+    Raises:
+        GenerationError: there is no such provider, or no such `.env` file.
+    """
+    return endpoints.provider(endpoints.variables(os.environ, terms.env_file), terms.provider)
+
+
+def _endpoints(terms: Terms) -> endpoints.Endpoints:
+    provider = provider_of(terms)
+    if provider == "builtin":
+        raise errors.GenerationError("the stages ask a language model, and the provider builtin has none")
+    variables = endpoints.variables(os.environ, terms.env_file)
+    return endpoints.read(variables, provider, model=terms.model, embedding_model=terms.embedding_model)
 
 
 def refuse_existing(path: Path, *, resume: bool) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from awm_generator import errors
 from awm_generator.awm_files import rows
 from awm_generator.model import language
 from awm_generator.stages import (
@@ -22,7 +23,6 @@ from awm_generator.stages import (
     trials,
     verifiers,
 )
-from awm_runtime import errors as runtime_errors
 from awm_runtime import names
 
 
@@ -146,11 +146,10 @@ def note_bundle(bench: Bench, name: str) -> None:
 
 def _chosen(shelf: paths.Shelf, options: Options) -> list[str]:
     present = shelf.names()
-    unknown = options.only - set(present)
-    if unknown and not options.only & set(present):
-        raise runtime_errors.BundleError(
-            f"no scenario {', '.join(sorted(unknown))}; there are: {', '.join(present[:5])}"
-        )
+    unknown = sorted(options.only - set(present))
+    if unknown:
+        few = ", ".join(present[:5]) + (", ..." if len(present) > 5 else "")
+        raise errors.GenerationError(f"no rows to work from for {', '.join(unknown)}; there are: {few}")
     chosen = [name for name in present if not options.only or name in options.only]
     return chosen[: options.limit]
 
