@@ -1,5 +1,6 @@
 """`awm gen`: from seed names or a brief to verified bundles."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -31,6 +32,7 @@ TargetCount = Annotated[int, typer.Option("--target_count", min=1, help="How man
 
 
 @app.command(epilog=output.examples("awm gen scenario --target_count 200", "awm gen scenario --classify_only"))
+@flags.asks_a_model
 def scenario(
     input_path: SeedFile = None,
     output_path: Annotated[Path, typer.Option("--output_path", help="Where they go.")] = flags.OUTPUTS
@@ -41,7 +43,6 @@ def scenario(
     num_parallel_requests: Annotated[int, typer.Option("--num_parallel_requests", min=1, help="Per round.")] = 5,
     scenarios_per_request: Annotated[int, typer.Option("--scenarios_per_request", min=1, help="Asked for.")] = 10,
     num_few_shot: Annotated[int, typer.Option("--num_few_shot", min=0, help="Examples in a request.")] = 8,
-    model: flags.Model = None,
     temperature: Annotated[float, typer.Option("--temperature", min=0, max=2, help="For new ideas.")] = 1.0,
     max_retries: Annotated[int, typer.Option("--max_retries", min=0, help="For replies that fail.")] = 3,
     diversity_check_batch: Annotated[
@@ -66,12 +67,8 @@ def scenario(
     ] = 10,
     max_total_iterations: Annotated[int, typer.Option("--max_total_iterations", min=1, help="Rounds at most.")] = 1000,
     resume: Annotated[bool, typer.Option("--resume/--no_resume", help="Go on from the output that is there.")] = True,
-    max_concurrency: flags.MaxConcurrency = 32,
-    provider: flags.Provider = None,
-    env_file: flags.EnvFile = None,
-    prices: flags.Prices = None,
-    max_cost: flags.MaxCost = None,
-    as_json: flags.AsJson = False,
+    *,
+    terms: gen_running.Terms,
 ) -> None:
     """Grow seed names into many different scenarios.
 
@@ -96,19 +93,10 @@ def scenario(
         max_stall_iterations=max_stall_iterations,
         max_total_iterations=max_total_iterations,
     )
-    terms = gen_running.Terms(
-        provider=provider,
-        model=model,
-        embedding_model=embedding_model,
-        env_file=env_file,
-        prices=prices,
-        max_cost=max_cost,
-        max_concurrency=max_concurrency,
-        as_json=as_json,
-    )
+    terms = dataclasses.replace(terms, embedding_model=embedding_model)
     gen_running.refuse_existing(output_path, resume=resume)
     files = paths.Paths.within(output_path.parent, scenario=output_path)
-    options = pipeline.Options(max_retry=max_retries, max_concurrency=max_concurrency)
+    options = pipeline.Options(max_retry=max_retries, max_concurrency=terms.max_concurrency)
 
     async def work(bench: pipeline.Bench) -> Sequence[running.Summary]:
         return [await whole.grow(bench, growth, seed_file=input_path, brief=brief)]
@@ -127,13 +115,13 @@ gen_stages.register(app)
         "awm gen all --provider azure --model my-deployment --env_file .env",
     ),
 )
+@flags.asks_a_model
 def all_(
     input_: SeedFile = None,
     output_dir: Annotated[Path, typer.Option("--output_dir", help="Where everything goes.")] = flags.OUTPUTS,
     brief: Brief = None,
     target_count: TargetCount = _DEFAULTS.target_count,
     num_tasks: Annotated[int, typer.Option("--num_tasks", min=1, help="Tasks for each scenario.")] = 10,
-    model: flags.Model = None,
     verifier_mode: Annotated[
         verifiers.Mode,
         typer.Option("--verifier_mode", help="code gives verdicts, by which oracles are judged; sql gives evidence."),
@@ -144,31 +132,17 @@ def all_(
     ] = endpoints.DEFAULT_EMBEDDING_MODEL,
     gate_level: flags.GateLevel = "semantic",
     max_retry: flags.MaxRetry = 4,
-    max_concurrency: flags.MaxConcurrency = 32,
-    provider: flags.Provider = None,
-    env_file: flags.EnvFile = None,
-    prices: flags.Prices = None,
-    max_cost: flags.MaxCost = None,
-    as_json: flags.AsJson = False,
+    *,
+    terms: gen_running.Terms,
 ) -> None:
     """Run every stage, from seeds or a brief to gated bundles.
 
     The bundles are in OUTPUT_DIR/bundles. Stop it when you like, and run the same command again to go on: what was done
     is done, and no reply is asked for twice. Exits with 3 when something had to be left out; each is named.
     """
-    terms = gen_running.Terms(
-        provider=provider,
-        model=model,
-        embedding_model=embedding_model,
-        env_file=env_file,
-        prices=prices,
-        max_cost=max_cost,
-        max_concurrency=max_concurrency,
-        gate_level=gate_level,
-        as_json=as_json,
-    )
+    terms = dataclasses.replace(terms, embedding_model=embedding_model, gate_level=gate_level)
     options = pipeline.Options(
-        num_tasks=num_tasks, max_retry=max_retry, mode=verifier_mode, max_concurrency=max_concurrency
+        num_tasks=num_tasks, max_retry=max_retry, mode=verifier_mode, max_concurrency=terms.max_concurrency
     )
     growth = growing.Growth(target_count=target_count, max_retries=max_retry)
 
@@ -211,40 +185,27 @@ def status(
         "awm gen regenerate rover --output_dir outputs --from verifier",
     )
 )
+@flags.asks_a_model
 def regenerate(
     name: Annotated[str, typer.Argument(metavar="SCENARIO", help="Its name, in any spelling.")],
     first: Annotated[str, typer.Option("--from", help="The first stage that runs again.")] = "task",
     feedback: Annotated[str, typer.Option("--feedback", help="What is to be different.")] = "",
     output_dir: Annotated[Path, typer.Option("--output_dir", help="The run's folder.")] = flags.OUTPUTS,
     num_tasks: Annotated[int, typer.Option("--num_tasks", min=1, help="Tasks, where these are written anew.")] = 10,
-    model: flags.Model = None,
     verifier_mode: Annotated[verifiers.Mode, typer.Option("--verifier_mode", help="As it was in the run.")] = "code",
     gate_level: flags.GateLevel = "semantic",
     max_retry: flags.MaxRetry = 4,
-    max_concurrency: flags.MaxConcurrency = 32,
-    provider: flags.Provider = None,
-    env_file: flags.EnvFile = None,
-    prices: flags.Prices = None,
-    max_cost: flags.MaxCost = None,
-    as_json: flags.AsJson = False,
+    *,
+    terms: gen_running.Terms,
 ) -> None:
     """Make the next generation of one scenario, from a stage on.
 
     Works from the rows of the stages before, and replaces those from there on, and the bundle, when all of it is done.
     """
     wish = regenerating.Wish(gen_running.scenario_name(name), gen_running.stage_name(first), feedback)
-    terms = gen_running.Terms(
-        provider=provider,
-        model=model,
-        env_file=env_file,
-        prices=prices,
-        max_cost=max_cost,
-        max_concurrency=max_concurrency,
-        gate_level=gate_level,
-        as_json=as_json,
-    )
+    terms = dataclasses.replace(terms, gate_level=gate_level)
     options = pipeline.Options(
-        num_tasks=num_tasks, max_retry=max_retry, mode=verifier_mode, max_concurrency=max_concurrency
+        num_tasks=num_tasks, max_retry=max_retry, mode=verifier_mode, max_concurrency=terms.max_concurrency
     )
     made: list[int] = []
 
@@ -254,7 +215,7 @@ def regenerate(
 
     files = paths.Paths.within(output_dir, verifier_mode)
     gen_running.run(terms, output_dir, files, options, work, bundles=lambda: [files.bundles / wish.name], quiet=True)
-    if as_json:
+    if terms.as_json:
         output.document({"scenario": wish.name, "generation": made[0], "from": wish.first})
     else:
         output.say(f"{wish.name} is at generation {made[0]}, made anew from {wish.first}: {output_dir / 'bundles'}")

@@ -1,11 +1,14 @@
 """The flags that commands of `awm gen` have in common."""
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from awm_fleet.cli import gen_gating, locating
+from awm_fleet.cli import gen_gating, gen_running, locating
 from awm_generator.stages import pipeline
 
 Model = Annotated[
@@ -47,3 +50,40 @@ DATABASES = Path("./outputs/databases")
 def only(allowed: str | None) -> frozenset[str]:
     """The scenarios that `--allowed_scenarios` names, normalised."""
     return pipeline.normalised(locating.scenario_names(allowed, "--allowed_scenarios"))
+
+
+def asks_a_model(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the flags of all that ask a model, after its own; it gets what they say as `terms`."""
+    own = [each for each in inspect.signature(command).parameters.values() if each.name != "terms"]
+    common = inspect.signature(_terms).parameters
+
+    @functools.wraps(command)
+    def asking(**given: Any) -> None:
+        said = {name: given.pop(name) for name in common}
+        command(**given, terms=_terms(**said))
+
+    flags = [*own, *common.values()]
+    made: Any = asking
+    made.__signature__ = inspect.Signature(flags)  # what Typer reads
+    made.__annotations__ = {each.name: each.annotation for each in flags}
+    return asking
+
+
+def _terms(
+    model: Model = None,
+    provider: Provider = None,
+    env_file: EnvFile = None,
+    prices: Prices = None,
+    max_cost: MaxCost = None,
+    max_concurrency: MaxConcurrency = 32,
+    as_json: AsJson = False,
+) -> gen_running.Terms:
+    return gen_running.Terms(
+        model=model,
+        provider=provider,
+        env_file=env_file,
+        prices=prices,
+        max_cost=max_cost,
+        max_concurrency=max_concurrency,
+        as_json=as_json,
+    )

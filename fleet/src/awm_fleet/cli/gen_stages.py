@@ -30,34 +30,24 @@ def _run(
     gen_running.run(terms, folder, files, options, work)
 
 
+@flags.asks_a_model
 def task(
     input_: Annotated[Path, _option("input", "The scenarios.")] = flags.OUTPUTS / "gen_scenario.jsonl",
     output_: Annotated[Path, _option("output", "Where the tasks go.")] = flags.OUTPUTS / "gen_tasks.jsonl",
     num_tasks: Annotated[int, typer.Option("--num_tasks", min=1, help="Tasks for each scenario.")] = 10,
     limit: flags.Limit = None,
-    model: flags.Model = None,
     max_retry: flags.MaxRetry = _RETRY,
-    max_concurrency: flags.MaxConcurrency = 32,
-    provider: flags.Provider = None,
-    env_file: flags.EnvFile = None,
-    prices: flags.Prices = None,
-    max_cost: flags.MaxCost = None,
-    as_json: flags.AsJson = False,
+    *,
+    terms: gen_running.Terms,
 ) -> None:
     """Write what users of each scenario would have done for them."""
-    terms = gen_running.Terms(
-        provider=provider,
-        model=model,
-        env_file=env_file,
-        prices=prices,
-        max_cost=max_cost,
-        max_concurrency=max_concurrency,
-        as_json=as_json,
+    options = pipeline.Options(
+        num_tasks=num_tasks, limit=limit, max_retry=max_retry, max_concurrency=terms.max_concurrency
     )
-    options = pipeline.Options(num_tasks=num_tasks, limit=limit, max_retry=max_retry, max_concurrency=max_concurrency)
     _run("task", terms, options, output_, scenario=input_)
 
 
+@flags.asks_a_model
 def db(
     input_: Annotated[Path, _option("input", "The tasks.")] = flags.OUTPUTS / "gen_tasks.jsonl",
     output_: Annotated[Path, _option("output", "Where the schemas go.")] = flags.OUTPUTS / "gen_db.jsonl",
@@ -65,35 +55,22 @@ def db(
     allowed_scenarios: flags.Allowed = None,
     error_threshold: flags.ErrorThreshold = 0.0,
     limit: flags.Limit = None,
-    model: flags.Model = None,
     max_retry: flags.MaxRetry = _RETRY,
-    max_concurrency: flags.MaxConcurrency = 32,
-    provider: flags.Provider = None,
-    env_file: flags.EnvFile = None,
-    prices: flags.Prices = None,
-    max_cost: flags.MaxCost = None,
-    as_json: flags.AsJson = False,
+    *,
+    terms: gen_running.Terms,
 ) -> None:
     """Design the schema that each scenario's tasks need, and build its database."""
-    terms = gen_running.Terms(
-        provider=provider,
-        model=model,
-        env_file=env_file,
-        prices=prices,
-        max_cost=max_cost,
-        max_concurrency=max_concurrency,
-        as_json=as_json,
-    )
     options = pipeline.Options(
         only=flags.only(allowed_scenarios),
         limit=limit,
         max_retry=max_retry,
         schema_tolerance=error_threshold,
-        max_concurrency=max_concurrency,
+        max_concurrency=terms.max_concurrency,
     )
     _run("db", terms, options, output_, task=input_, databases=database_dir)
 
 
+@flags.asks_a_model
 def sample(
     input_task: Annotated[Path, _option("input_task", "The tasks.")] = flags.OUTPUTS / "gen_tasks.jsonl",
     input_db: Annotated[Path, _option("input_db", "The schemas.")] = flags.OUTPUTS / "gen_db.jsonl",
@@ -102,66 +79,40 @@ def sample(
     allowed_scenarios: flags.Allowed = None,
     error_threshold: flags.ErrorThreshold = 0.0,
     limit: flags.Limit = None,
-    model: flags.Model = None,
     max_retry: flags.MaxRetry = _RETRY,
-    max_concurrency: flags.MaxConcurrency = 32,
-    provider: flags.Provider = None,
-    env_file: flags.EnvFile = None,
-    prices: flags.Prices = None,
-    max_cost: flags.MaxCost = None,
-    as_json: flags.AsJson = False,
+    *,
+    terms: gen_running.Terms,
 ) -> None:
     """Fill each database with rows, so that every task can be done."""
-    terms = gen_running.Terms(
-        provider=provider,
-        model=model,
-        env_file=env_file,
-        prices=prices,
-        max_cost=max_cost,
-        max_concurrency=max_concurrency,
-        as_json=as_json,
-    )
     options = pipeline.Options(
         only=flags.only(allowed_scenarios),
         limit=limit,
         max_retry=max_retry,
         sample_tolerance=error_threshold,
-        max_concurrency=max_concurrency,
+        max_concurrency=terms.max_concurrency,
     )
     _run("sample", terms, options, output_, task=input_task, db=input_db, databases=database_dir)
 
 
+@flags.asks_a_model
 def spec(
     input_task: Annotated[Path, _option("input_task", "The tasks.")] = flags.OUTPUTS / "gen_tasks.jsonl",
     input_db: Annotated[Path, _option("input_db", "The schemas.")] = flags.OUTPUTS / "gen_db.jsonl",
     output_: Annotated[Path, _option("output", "Where the specifications go.")] = flags.OUTPUTS / "gen_spec.jsonl",
     allowed_scenarios: flags.Allowed = None,
     limit: flags.Limit = None,
-    model: flags.Model = None,
     max_retry: flags.MaxRetry = _RETRY,
-    max_concurrency: flags.MaxConcurrency = 32,
-    provider: flags.Provider = None,
-    env_file: flags.EnvFile = None,
-    prices: flags.Prices = None,
-    max_cost: flags.MaxCost = None,
-    as_json: flags.AsJson = False,
+    *,
+    terms: gen_running.Terms,
 ) -> None:
     """Specify the endpoints of each scenario."""
-    terms = gen_running.Terms(
-        provider=provider,
-        model=model,
-        env_file=env_file,
-        prices=prices,
-        max_cost=max_cost,
-        max_concurrency=max_concurrency,
-        as_json=as_json,
-    )
     options = pipeline.Options(
-        only=flags.only(allowed_scenarios), limit=limit, max_retry=max_retry, max_concurrency=max_concurrency
+        only=flags.only(allowed_scenarios), limit=limit, max_retry=max_retry, max_concurrency=terms.max_concurrency
     )
     _run("spec", terms, options, output_, task=input_task, db=input_db)
 
 
+@flags.asks_a_model
 def env(
     input_spec: Annotated[Path, _option("input_spec", "The specifications.")] = flags.OUTPUTS / "gen_spec.jsonl",
     input_db: Annotated[Path, _option("input_db", "The schemas.")] = flags.OUTPUTS / "gen_db.jsonl",
@@ -169,31 +120,18 @@ def env(
     database_dir: flags.DatabaseDir = flags.DATABASES,
     allowed_scenarios: flags.Allowed = None,
     limit: flags.Limit = None,
-    model: flags.Model = None,
     max_retry: flags.MaxRetry = _RETRY,
-    max_concurrency: flags.MaxConcurrency = 32,
-    provider: flags.Provider = None,
-    env_file: flags.EnvFile = None,
-    prices: flags.Prices = None,
-    max_cost: flags.MaxCost = None,
-    as_json: flags.AsJson = False,
+    *,
+    terms: gen_running.Terms,
 ) -> None:
     """Write each scenario's FastAPI module, and load it in a confined process."""
-    terms = gen_running.Terms(
-        provider=provider,
-        model=model,
-        env_file=env_file,
-        prices=prices,
-        max_cost=max_cost,
-        max_concurrency=max_concurrency,
-        as_json=as_json,
-    )
     options = pipeline.Options(
-        only=flags.only(allowed_scenarios), limit=limit, max_retry=max_retry, max_concurrency=max_concurrency
+        only=flags.only(allowed_scenarios), limit=limit, max_retry=max_retry, max_concurrency=terms.max_concurrency
     )
     _run("env", terms, options, output_, spec=input_spec, db=input_db, databases=database_dir)
 
 
+@flags.asks_a_model
 def verifier(
     input_task: Annotated[Path, _option("input_task", "The tasks.")] = flags.OUTPUTS / "gen_tasks.jsonl",
     output_: Annotated[
@@ -205,40 +143,27 @@ def verifier(
     ] = "sql",
     limit: flags.Limit = None,
     allowed_scenarios: flags.Allowed = None,
-    model: flags.Model = None,
     max_retry: flags.MaxRetry = _RETRY,
     batch_size: Annotated[int, typer.Option("--batch_size", min=1, help="How many scenarios are under way.")] = 128,
-    max_concurrency: flags.MaxConcurrency = 32,
-    provider: flags.Provider = None,
-    env_file: flags.EnvFile = None,
-    prices: flags.Prices = None,
-    max_cost: flags.MaxCost = None,
-    as_json: flags.AsJson = False,
+    *,
+    terms: gen_running.Terms,
 ) -> None:
     """Write a verifier for each task, and try it on the untouched database.
 
     A database that is missing is built of gen_db.jsonl and gen_sample.jsonl beside the output.
     """
-    terms = gen_running.Terms(
-        provider=provider,
-        model=model,
-        env_file=env_file,
-        prices=prices,
-        max_cost=max_cost,
-        max_concurrency=max_concurrency,
-        as_json=as_json,
-    )
     options = pipeline.Options(
         only=flags.only(allowed_scenarios),
         limit=limit,
         max_retry=max_retry,
         mode=mode,
-        max_concurrency=min(batch_size, max_concurrency),
+        max_concurrency=min(batch_size, terms.max_concurrency),
     )
     written = output_ or flags.OUTPUTS / paths.verifier_file(mode)
     _run("verifier", terms, options, written, task=input_task, databases=database_dir)
 
 
+@flags.asks_a_model
 def oracle(
     input_dir: Annotated[Path, _option("input_dir", "The folder of the stages' files.")] = flags.OUTPUTS,
     output_: Annotated[
@@ -249,31 +174,17 @@ def oracle(
     ] = None,
     allowed_scenarios: flags.Allowed = None,
     limit: flags.Limit = None,
-    model: flags.Model = None,
     max_retry: flags.MaxRetry = _RETRY,
-    max_concurrency: flags.MaxConcurrency = 32,
-    provider: flags.Provider = None,
-    env_file: flags.EnvFile = None,
-    prices: flags.Prices = None,
-    max_cost: flags.MaxCost = None,
-    as_json: flags.AsJson = False,
+    *,
+    terms: gen_running.Terms,
 ) -> None:
     """Solve each task in a real episode, and mend what stands in the way.
 
     The verifier judges the calls. Where they are not accepted, the model says what is to blame: the calls, the
     verifier, the task or the code; that is mended, and the task is played again.
     """
-    terms = gen_running.Terms(
-        provider=provider,
-        model=model,
-        env_file=env_file,
-        prices=prices,
-        max_cost=max_cost,
-        max_concurrency=max_concurrency,
-        as_json=as_json,
-    )
     options = pipeline.Options(
-        only=flags.only(allowed_scenarios), limit=limit, max_retry=max_retry, max_concurrency=max_concurrency
+        only=flags.only(allowed_scenarios), limit=limit, max_retry=max_retry, max_concurrency=terms.max_concurrency
     )
     given: dict[str, Path] = {stage: input_dir / file for stage, file in paths.FILES.items() if stage != "oracle"}
     if input_verifier is not None:
