@@ -15,6 +15,11 @@ _ORDER = {"type": "object", "properties": {"lines": {"type": "array", "items": {
 _CHOICE = {"type": "object", "properties": {"status": {"enum": ["waiting", "gone"]}}}
 PLANTS = (
     planted.Plant(
+        "a name that is put together",
+        "static.code",
+        planted.with_code('def tidy():\n    getattr(os, "sys" + "tem")("true")'),
+    ),
+    planted.Plant(
         "an insert into a column that is not there",
         "static.sql",
         planted.with_seed("INSERT INTO fines (sum) VALUES (1);"),

@@ -12,7 +12,7 @@ from typer import testing
 from awm_fleet import examples
 from awm_fleet.cli import main
 from awm_generator import checking
-from awm_generator.gates import reports
+from awm_generator.gates import reports, running
 from awm_runtime.bundle import model, reading, writing
 
 APP = """
@@ -58,6 +58,8 @@ def test_a_bundle_earns_its_tier_and_keeps_its_identity(shop: Path, tmp_path: Pa
     assert report.failed == ["semantic.oracle"]
     assert "semantic.oracle" in result.stdout
     assert "look: it has no oracle" in result.stdout
+    assert "semantic.oracle: look: it has no oracle" in run("bundle", "show", shop).stdout
+    assert json.loads(run("bundle", "show", shop, "--json").stdout)["gates"]["tier"] == "silver"
     assert (tmp_path / "cards" / "shop.md").read_text(encoding="utf-8").startswith("# Shop: silver\n")
 
 
@@ -120,6 +122,25 @@ def test_a_report_that_cannot_be_written_is_said_and_shown_all_the_same(
     assert result.exit_code == 3
     assert "its report could not be written" in result.stderr
     assert "bronze" in result.stdout
+
+
+def test_a_run_that_was_stopped_goes_on_with_what_is_left(shop: Path) -> None:
+    folders = [shop, *(Path(shutil.copytree(shop, shop.with_name(name))) for name in ("shop_2", "shop_3"))]
+    begun = running.run(folders, level="static", jobs=1)
+    next(begun)
+    begun.close()  # type: ignore[attr-defined]
+    done = list(running.run(folders, level="static", jobs=1))
+    assert done[0].reused
+    assert [each.report is not None for each in done] == [True, True, True]
+    assert all(each.reused for each in running.run(folders, level="static", jobs=2))
+
+
+def test_a_worker_that_was_killed_costs_its_bundle_only(shop: Path) -> None:
+    worker = running.Worker()
+    worker._process.kill()
+    with pytest.raises(running.WorkerGone, match="shop ended with -9"):
+        worker.gate(shop, "static")
+    worker.close()
 
 
 def files_of(folder: Path) -> Path:

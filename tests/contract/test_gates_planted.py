@@ -65,4 +65,5 @@ def test_a_clean_example_is_gold_and_nothing_is_found(name: str, worker: running
     report = worker.gate(folder, "semantic")
     assert (report.tier, report.reasons, report.defects) == ("gold", (), ())
     assert set(report.states.values()) == {"passed"}
+    assert worker.gate(folder, "semantic") == report  # nothing of it is left to chance
     assert report.facts["mutants_caught"] == report.facts["mutants"] >= 50

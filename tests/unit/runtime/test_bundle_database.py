@@ -245,6 +245,14 @@ def test_a_database_without_changes_differs_in_nothing(tmp_path: Path) -> None:
     assert database.changes(tmp_path / "a.db", tmp_path / "a.db") == {}
 
 
+def test_a_number_of_another_kind_is_a_difference(tmp_path: Path) -> None:
+    schema = "CREATE TABLE sums (id INTEGER PRIMARY KEY, cents);"
+    build(tmp_path / "a.db", schema, "INSERT INTO sums VALUES (1, 7), (2, 8);")
+    build(tmp_path / "b.db", schema, "INSERT INTO sums VALUES (1, 7.0), (2, 8);")
+    changed = database.changes(tmp_path / "a.db", tmp_path / "b.db")["sums"]["changed"]
+    assert changed == [{"key": {"id": 1}, "columns": {"cents": [7, 7.0]}}]
+
+
 def test_texts_that_are_not_utf8_are_dumped_and_compared(tmp_path: Path) -> None:
     build(tmp_path / "a.db", PETS, "INSERT INTO pets VALUES (1, CAST(X'FF41' AS TEXT), 9e999, NULL);")
     build(tmp_path / "b.db", PETS)

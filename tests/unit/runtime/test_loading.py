@@ -292,6 +292,14 @@ def test_the_detail_shows_the_scenarios_frames_only(load: Load) -> None:
     assert "site-packages" not in caught.value.detail
 
 
+def test_what_code_raised_is_described_with_its_line() -> None:
+    try:
+        exec(compile("\n\nint('x')", loading.FILE_NAME, "exec"), {})
+    except ValueError as exc:
+        described = loading.described(exc)
+    assert described == "the code raised ValueError: invalid literal for int() with base 10: 'x' (line 3)"
+
+
 def test_deprecated_ways_of_code_do_not_fail_it(load: Load) -> None:
     load("import warnings\nfrom fastapi import FastAPI\nwarnings.warn('old', DeprecationWarning)\napp = FastAPI()")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from awm_fleet.cli import output
 from awm_generator.awm_files import importing
+from awm_generator.gates import reports
 from awm_runtime.bundle import digest, model
 
 _FINDING_COLUMNS = ("defect", "detail")
@@ -35,6 +36,7 @@ def card(bundle: model.Bundle) -> dict[str, Any]:
         "tools_hash": digest.tools_hash(bundle.tools),
         "tasks": [_task(bundle, task) for task in bundle.tasks],
         "findings": [finding.model_dump(mode="json") for finding in bundle.report.findings],
+        "gates": (bundle.report.model_extra or {}).get(reports.FIELD),
     }
 
 
@@ -98,7 +100,15 @@ def _facts(bundle: model.Bundle) -> dict[str, str]:
         "source": scenario.provenance.source,
         "counts": ", ".join(f"{count} {what}" for what, count in counts.items()) or "not recorded",
         "tools": ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "none",
+        "gates": _gates(bundle),
     }
+
+
+def _gates(bundle: model.Bundle) -> str:
+    report = reports.kept(bundle, "static")
+    if report is None:
+        return "not run on this content: awm gate BUNDLE"
+    return "; ".join((f"{reports.summary(report)} (up to {report.level})", *report.reasons))
 
 
 def _reads_only(tool: Any) -> bool:

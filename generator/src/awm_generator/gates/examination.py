@@ -10,7 +10,6 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,12 +27,8 @@ TRIALS = "trials"
 OUTPUT = "output"
 """What the code prints."""
 
-PHASES = ("load", "static", "runtime", "semantic")
 
-
-def be(
-    bundle: model.Bundle, level: protocol.Level, folder: Path, pipe: int, *, parent: int, beside: Iterable[int]
-) -> NoReturn:
+def be(bundle: model.Bundle, level: protocol.Level, folder: Path, pipe: int, *, parent: int) -> NoReturn:
     """The whole life of a forked process.
 
     Args:
@@ -42,14 +37,13 @@ def be(
         folder: An empty folder: all that it may write.
         pipe: Where it says what it finds.
         parent: The process that reads there, with which it ends.
-        beside: Descriptors of the parent that it must not have.
     """
     status = 1
     try:
         nursery.die_with(parent)
         os.setsid()
-        for descriptor in beside:
-            os.close(descriptor)
+        os.closerange(3, pipe)
+        os.closerange(pipe + 1, os.sysconf("SC_OPEN_MAX"))
         _leave(folder)
         gc.enable()
         _confine(bundle, folder)
@@ -74,11 +68,12 @@ class _Examination:
 
     def run(self) -> None:
         """Runs the gates, level by level, until one finds that the scenario is of no use."""
+        built = subjects.build(self._bundle, self._folder)
         self._say(phase="load")
         engines.install()
         inline.install()
         reached = observing.Reached()
-        subject = subjects.prepare(self._bundle, self._folder)
+        subject = subjects.prepare(self._bundle, self._folder, built)
         self._say(phase="static")
         self._gates("static", subject)
         if subject.code is not None and not self._unusable and "runtime" in self._levels:

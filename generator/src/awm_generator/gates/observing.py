@@ -1,7 +1,7 @@
 """What runtime gates look at: probes and walks of a scenario, and what its code reached for meanwhile."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,14 @@ class Observed:
         yield from (probe.call for probe in self.probes)
         yield from self.walks.first.calls
         yield from self.walks.second.calls
+
+    def firsts(self, wrong: Callable[[hosting.Call], bool]) -> Iterator[hosting.Call]:
+        """Of each tool the first call that is wrong: one counterexample says what the others would."""
+        shown: set[str] = set()
+        for call in self.calls():
+            if call.tool not in shown and wrong(call):
+                shown.add(call.tool)
+                yield call
 
     def reading(self) -> frozenset[str]:
         """The tools that say of themselves that they change nothing."""

@@ -15,7 +15,7 @@ _CHOICES = re.compile(
     r"""["`\[]?(?P<column>\w+)["`\]]?\s+IN\s*\((?P<values>(?:\s*'(?:[^']|'')*'\s*,?)+)\)""", re.IGNORECASE
 )
 _VALUE = re.compile(r"'((?:[^']|'')*)'")
-_SHOWN = 5
+_SHOWN = 100
 _IRREGULAR = {
     "people": "person",
     "children": "child",

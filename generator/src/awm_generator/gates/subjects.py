@@ -13,6 +13,8 @@ from awm_runtime import errors
 from awm_runtime.bundle import database, model
 from awm_runtime.server import loading
 
+_SEED = "seed.db"
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -46,18 +48,21 @@ class Subject:
         return seeds.read(self.seed)
 
 
-def prepare(bundle: model.Bundle, folder: Path) -> Subject:
-    """Builds the seed and loads the code. Runs the scenario's code, so the process is to be confined."""
-    seed = folder / "seed.db"
+def build(bundle: model.Bundle, folder: Path) -> database.BuildReport:
+    """Builds the seed in a folder, for `prepare`."""
     foreign_keys = bundle.scenario.foreign_keys
-    built = database.build(bundle.schema_sql, bundle.seed_sql, bundle.clock, seed, foreign_keys)
+    return database.build(bundle.schema_sql, bundle.seed_sql, bundle.clock, folder / _SEED, foreign_keys)
+
+
+def prepare(bundle: model.Bundle, folder: Path, built: database.BuildReport) -> Subject:
+    """Loads the code beside a built seed. It runs the scenario's code, so the process is to be confined."""
+    seed = folder / _SEED
     scratch = Path(shutil.copyfile(seed, folder / "startup.db"))
+    foreign_keys = bundle.scenario.foreign_keys == "on"
     began = time.perf_counter()
     code, failure = None, None
     try:
-        code = loading.load(
-            bundle.environment, scratch_database=scratch, clock=bundle.clock, foreign_keys=foreign_keys == "on"
-        )
+        code = loading.load(bundle.environment, scratch_database=scratch, clock=bundle.clock, foreign_keys=foreign_keys)
     except errors.EnvironmentCodeError as exc:
         failure = exc
     return Subject(bundle, folder, seed, built, code, failure, time.perf_counter() - began)

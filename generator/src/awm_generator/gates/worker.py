@@ -15,7 +15,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,18 +27,19 @@ from awm_runtime.bundle import model, reading
 from awm_runtime.server import inflight
 from awm_runtime.verification import sandbox
 
-PHASE_S = {"load": 30.0, "static": 30.0, "runtime": 60.0, "semantic": 120.0}
+PHASE_S = {"build": 60.0, "load": 30.0, "static": 30.0, "runtime": 60.0, "semantic": 120.0}
 """How long a phase of an examination may take, in seconds."""
 DISK_BYTES = 512 << 20
 """What an examination may write."""
 
+_PHASES = tuple(PHASE_S)
 _LOOK_S = 0.25
 _LONGEST_LINE = 4 << 20
 _MOST_TRIALS = 4000
 _CHUNK = 65536
 _MEMORY = Path("/dev/shm")  # noqa: S108 - folders in it have names that nobody can guess
-_SURVIVES = "runtime.survives"
-_LOADS = "static.loads"
+_BLAMED = {"build": "static.sql", "load": "static.loads", "static": "static.loads"}
+"""The gate that an examination fails which ends in a phase; in a later one some call ended it."""
 
 
 @dataclass
@@ -54,25 +54,22 @@ class _Heard:
     found: dict[str, list[protocol.Defect]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     made: list[trials.Made] = field(default_factory=list)
-    phase: str = "load"
+    phase: str = "build"
     done: bool = False
     ended: str | None = None
 
 
-def gate(
-    bundle: model.Bundle, level: protocol.Level, judges: sandbox.LocalJudge, *, beside: tuple[int, ...] = ()
-) -> reports.GateReport:
+def gate(bundle: model.Bundle, level: protocol.Level, judges: sandbox.LocalJudge) -> reports.GateReport:
     """Runs the gates of a bundle up to a level. Never raises for what its code does.
 
     Args:
         bundle: The bundle.
         level: How far.
         judges: Who runs its verifiers.
-        beside: Descriptors that its code must not have.
     """
     with tempfile.TemporaryDirectory(prefix="awm-gate-", dir=_memory(), ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
-        heard = _examined(bundle, level, folder, beside)
+        heard = _examined(bundle, level, folder)
         if heard.ended is not None:
             _blame(heard, folder)
         elif heard.made:
@@ -86,7 +83,7 @@ def gate(
     return reports.report(bundle, level, heard.found, heard.facts)
 
 
-def _examined(bundle: model.Bundle, level: protocol.Level, folder: Path, beside: tuple[int, ...]) -> _Heard:
+def _examined(bundle: model.Bundle, level: protocol.Level, folder: Path) -> _Heard:
     """Forks the examination, and listens until it ends or has to be ended."""
     ours, theirs = os.pipe()
     sys.stdout.flush()
@@ -94,7 +91,7 @@ def _examined(bundle: model.Bundle, level: protocol.Level, folder: Path, beside:
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        examination.be(bundle, level, folder, theirs, parent=parent, beside=(ours, *beside))
+        examination.be(bundle, level, folder, theirs, parent=parent)
     os.close(theirs)
     heard = _Heard()
     try:
@@ -113,7 +110,7 @@ def _examined(bundle: model.Bundle, level: protocol.Level, folder: Path, beside:
 def _listen(pipe: int, heard: _Heard, folder: Path) -> str | None:
     """Takes in what an examination says; returns why it has to be ended, or None once it has hung up."""
     now = looked = time.monotonic()
-    deadline = now + PHASE_S["load"]
+    deadline = now + PHASE_S[heard.phase]
     waiting = b""
     while True:
         ready, _, _ = select.select([pipe], [], [], _LOOK_S)
@@ -143,7 +140,7 @@ def _take(heard: _Heard, line: bytes) -> None:
     """Takes in one line, as far as it makes sense."""
     try:
         said = json.loads(line)
-        if said.get("phase") in PHASE_S:
+        if said.get("phase") in _PHASES[_PHASES.index(heard.phase) + 1 :]:  # never back: that would be a new deadline
             heard.phase = said["phase"]
         if "gate" in said:
             gate = registry.named(said["gate"])
@@ -163,10 +160,11 @@ def _take(heard: _Heard, line: bytes) -> None:
 
 def _blame(heard: _Heard, folder: Path) -> None:
     """Makes a defect of an examination that did not come to its end."""
-    gate = registry.named(_LOADS if heard.phase in ("load", "static") else _SURVIVES)
+    gate = registry.named(_BLAMED.get(heard.phase, "runtime.survives"))
     running = _in_flight(folder)
     where = f" in a call of {running}" if running else ""
-    found = protocol.Found(running or "environment.py", f"{heard.ended}{where}", {"output": _tail(folder)})
+    subject = running or ("seed.sql" if heard.phase == "build" else "environment.py")
+    found = protocol.Found(subject, f"{heard.ended}{where}", {"output": _tail(folder)})
     heard.found[gate.id] = [*heard.found.get(gate.id, ()), gate.defect(found)]
 
 
@@ -228,41 +226,26 @@ def _death(status: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 
 
-def _answers(judges: sandbox.LocalJudge, beside: tuple[int, ...]) -> Callable[[str], dict[str, Any]]:
-    def answer(line: str) -> dict[str, Any]:
-        wanted = json.loads(line)
-        try:
-            bundle = reading.read(Path(wanted["bundle"]))
-        except errors.BundleError as exc:
-            return {"error": str(exc)}
-        return {"report": gate(bundle, wanted["level"], judges, beside=beside).model_dump(mode="json")}
-
-    return answer
-
-
-@contextlib.contextmanager
-def _judge() -> Iterator[tuple[sandbox.LocalJudge, int]]:
-    """A judge, and the descriptor of the socket that speaks with it."""
-    process, sock = sandbox.spawn()
+def _answer(line: str, judges: sandbox.LocalJudge) -> dict[str, Any]:
+    wanted = json.loads(line)
     try:
-        with sock:
-            yield sandbox.LocalJudge(sock), sock.fileno()
-    finally:
-        process.wait()
+        bundle = reading.read(Path(wanted["bundle"]))
+    except errors.BundleError as exc:
+        return {"error": str(exc)}
+    return {"report": gate(bundle, wanted["level"], judges).model_dump(mode="json")}
 
 
 def main() -> None:
     """Works until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    with _judge() as (judges, descriptor):
+    with sandbox.local_judge() as judges:
         requests = os.fdopen(os.dup(0), encoding="utf-8")
         replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)  # whatever else is printed is not for whoever reads the replies
-        answer = _answers(judges, (descriptor, requests.fileno(), replies.fileno()))
         gc.collect()
         gc.freeze()  # what is loaded now is shared with every examination
         for line in requests:
-            replies.write(json.dumps(answer(line)) + "\n")
+            replies.write(json.dumps(_answer(line, judges)) + "\n")
             replies.flush()
 
 

@@ -2,20 +2,22 @@
 
 from collections.abc import Iterator
 
-from awm_generator.gates import observing, protocol
+from awm_generator.gates import observing, protocol, seeds
+
+_SHOWN = 3
 
 
 def find(seen: observing.Observed) -> Iterator[protocol.Found]:
     """A defect per tool that left rows which break a constraint: its first such call."""
     shown: set[str] = set()
-    last: dict[str, tuple[str, ...]] = {}
+    of_the_seed = last = frozenset(seeds.broken(seen.subject.seed))
     for call in seen.calls():
-        new = [each for each in call.broken if each not in last.get("broken", ())]
+        new = [each for each in call.broken if each not in last]
         if call.changed:
-            last["broken"] = call.broken
+            last = of_the_seed | frozenset(call.broken)
         if new and call.tool not in shown:
             shown.add(call.tool)
-            yield protocol.Found(call.tool, "; ".join(new), {**call.evidence(), "broken": "\n".join(call.broken)})
+            yield protocol.Found(call.tool, "; ".join(new[:_SHOWN]), call.evidence())
 
 
 GATE = protocol.Gate(

@@ -7,11 +7,8 @@ from awm_generator.gates import observing, protocol
 
 def find(seen: observing.Observed) -> Iterator[protocol.Found]:
     """A defect per tool that committed changes and then failed: its first such call."""
-    shown: set[str] = set()
-    for call in seen.calls():
-        if call.failed and call.changed and call.tool not in shown:
-            shown.add(call.tool)
-            yield protocol.Found(call.tool, "it failed, and the database is another than before", call.evidence())
+    for call in seen.firsts(lambda call: call.failed and call.changed):
+        yield protocol.Found(call.tool, "it failed, and the database is another than before", call.evidence())
 
 
 GATE = protocol.Gate(

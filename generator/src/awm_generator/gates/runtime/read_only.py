@@ -7,12 +7,9 @@ from awm_generator.gates import observing, protocol
 
 def find(seen: observing.Observed) -> Iterator[protocol.Found]:
     """A defect per tool that says it only reads and wrote: its first such call."""
-    shown: set[str] = set()
     reading = seen.reading()
-    for call in seen.calls():
-        if call.changed and call.tool in reading and call.tool not in shown:
-            shown.add(call.tool)
-            yield protocol.Found(call.tool, "it says that it only reads, and it changed the database", call.evidence())
+    for call in seen.firsts(lambda call: call.changed and call.tool in reading):
+        yield protocol.Found(call.tool, "it says that it only reads, and it changed the database", call.evidence())
 
 
 GATE = protocol.Gate(

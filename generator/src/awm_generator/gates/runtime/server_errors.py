@@ -7,12 +7,9 @@ from awm_generator.gates import observing, protocol
 
 def find(seen: observing.Observed) -> Iterator[protocol.Found]:
     """A defect per tool that answered with 5xx or not in time: its first such call."""
-    shown: set[str] = set()
-    for call in seen.calls():
-        if call.blame in ("environment", "infrastructure") and call.tool not in shown:
-            shown.add(call.tool)
-            said = f"it answered {call.status}" if call.status else f"it gave no answer: {call.text}"
-            yield protocol.Found(call.tool, said, call.evidence())
+    for call in seen.firsts(lambda call: call.blame in ("environment", "infrastructure")):
+        said = f"it answered {call.status}" if call.status else f"it gave no answer: {call.text}"
+        yield protocol.Found(call.tool, said, call.evidence())
 
 
 GATE = protocol.Gate(

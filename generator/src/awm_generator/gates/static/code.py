@@ -43,8 +43,8 @@ def _uses(node: ast.AST) -> Iterator[str]:
         yield from (f"import of {alias.name}" for alias in node.names if not _importable(alias.name))
     elif isinstance(node, ast.ImportFrom):
         yield from _from_import(node)
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _BUILT_INS:
-        yield f"{node.func.id}()"
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        yield from _call(node.func.id, node.args)
     elif isinstance(node, ast.Attribute):
         yield from _attribute(node)
 
@@ -61,6 +61,13 @@ def _from_import(node: ast.ImportFrom) -> Iterator[str]:
 def _importable(module: str) -> bool:
     package = module.split(".")[0]
     return package in _IMPORTS and (package not in _WITHIN or module in _WITHIN[package])
+
+
+def _call(function: str, arguments: list[ast.expr]) -> Iterator[str]:
+    if function in _BUILT_INS:
+        yield f"{function}()"
+    elif function == "getattr" and arguments and getattr(arguments[0], "id", "") in ("os", "sys"):
+        yield "getattr() of a module"
 
 
 def _attribute(node: ast.Attribute) -> Iterator[str]:

@@ -30,7 +30,7 @@ class JudgeRequest:
         source: The verifier's Python source.
         mode: `code` calls `verify_task_completion(initial, final, answer)`, `sql` calls `verify_task(initial, final)`.
         initial: The database before the episode. Both are files in DELETE mode that nobody writes to meanwhile.
-        final: The database to judge.
+        final: The database to judge; or a folder of databases, for a source that looks at several.
         answer: The agent's final answer.
         deadline_s: Time limit, also of processor time.
         memory_bytes: Limit of the verifier's address space.
