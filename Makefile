@@ -10,10 +10,10 @@ export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup up down demo test test-unit test-contract test-e2e test-docker images check imports format bench bench-builtin bench-images bench-router clean
+.PHONY: help setup up down demo test test-unit test-contract test-e2e test-docker images check imports format bench bench-builtin bench-generator bench-images bench-router clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(SYNCED) ## Install everything into .venv (the other targets do this by themselves)
 
@@ -74,6 +74,9 @@ bench-router: setup ## Measure what the router costs: table on standard error, J
 
 bench-builtin: setup ## Benchmark the built-in generator on 1,000 scenarios (BENCH_ARGS="--count 100")
 	@PYTHONPATH=tests $(BIN)/python -m bench.builtin $(BENCH_ARGS)
+
+bench-generator: setup ## Measure the pace and the memory of `awm gen` (BENCH_ARGS="--quick", "--grown 100")
+	@PYTHONPATH=tests $(BIN)/python -m bench.generator $(BENCH_ARGS)
 
 clean: ## Remove what the other targets made
 	rm -rf .venv .tools .awm .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

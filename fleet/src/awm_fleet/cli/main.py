@@ -6,7 +6,22 @@ from collections.abc import Sequence
 
 import typer
 
-from awm_fleet.cli import bundle, catalog, demo, env, episode, fleet, gate, gen, image, output, token, tools, verify
+from awm_fleet.cli import (
+    bundle,
+    catalog,
+    demo,
+    dev,
+    env,
+    episode,
+    fleet,
+    gate,
+    gen,
+    image,
+    output,
+    token,
+    tools,
+    verify,
+)
 from awm_runtime import errors
 from awm_runtime.contract import problems
 
@@ -43,6 +58,7 @@ app.add_typer(episode.app, name="episode")
 app.add_typer(token.app, name="token")
 app.add_typer(gen.app, name="gen")
 app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
+app.add_typer(dev.app, name="dev")
 app.command("verify", epilog=verify.EXAMPLES)(verify.verify)
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import os
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent import futures
 from dataclasses import dataclass
 from datetime import datetime
@@ -91,14 +91,27 @@ def import_one(originals: rows.Originals, out: Path, *, clock: datetime | None =
     return Imported(originals.name, writing.write(bundle, path))
 
 
+def finished(draft: model.Bundle, findings: Iterable[model.Finding] = ()) -> model.Bundle:
+    """A draft with its tools, with what its code and its verifiers show when they are tried, and with its tier.
+
+    Args:
+        draft: The bundle without its tools.
+        findings: What else is wrong with it.
+
+    Raises:
+        Quarantined: its code does not load.
+    """
+    bundle, found = _probed(draft)
+    bundle, shown = untouched.tried(bundle)
+    return drafts.with_findings(bundle, (*found, *shown, *findings))
+
+
 def _fresh(originals: rows.Originals, path: Path, clock: datetime | None) -> model.Bundle:
-    bundle, findings = _probed(drafts.draft(originals, path, clock))
-    bundle, found = untouched.tried(bundle)
-    findings += found
+    stale = []
     if originals.row(rows.SidecarRow) is not None:
         detail = "the other rows were changed since the export, so that its row here does not count"
-        findings.append(model.Finding(kind="stale_sidecar", stage="env", subject=rows.SIDECAR, detail=detail))
-    return drafts.with_findings(bundle, findings)
+        stale.append(model.Finding(kind="stale_sidecar", stage="env", subject=rows.SIDECAR, detail=detail))
+    return finished(drafts.draft(originals, path, clock), stale)
 
 
 def _probed(draft: model.Bundle) -> tuple[model.Bundle, list[model.Finding]]:

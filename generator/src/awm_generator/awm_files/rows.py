@@ -253,6 +253,17 @@ def read(path: Path, kind: type[_Row]) -> Iterator[_Row]:
         yield _validated(value, kind, f"{path}:{number}")
 
 
+def parsed(line: bytes, kind: type[_Row], place: str) -> _Row:
+    """The row that one line holds.
+
+    Raises:
+        BundleError: the line is broken; the message begins with `place`.
+    """
+    value = _parsed(line.strip(), place)
+    _name(value, kind, place)
+    return _validated(value, kind, place)
+
+
 def _values(path: Path) -> Iterator[tuple[int, Any]]:
     """The JSON values of a file's lines, each with its line's number."""
     if not path.exists():

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from awm_runtime import errors
+from awm_runtime import errors, families
 from awm_runtime.server import keeper, logs
 
 TOKEN_VARIABLE = "AWM_CONTROL_TOKEN"  # noqa: S105 - its name
@@ -27,7 +27,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8001, help="agent plane; 0: any")
     parser.add_argument("--control-port", type=int, default=8002, help="control plane; 0: any")
     parser.add_argument("--allow-host", action="append", default=[], help="a Host name to answer; * for all")
+    parser.add_argument("--die-with", type=int, help="the process id of the caller, with which to be killed")
     given = parser.parse_args(arguments)
+    if given.die_with is not None:
+        families.die_with(given.die_with)
     logs.to_standard_error(watched=False)
     options = keeper.Options(
         bundle=given.bundle,

@@ -29,13 +29,16 @@ class Launched:
 
 
 @contextlib.contextmanager
-def launched(bundle: Path, state: Path, *, settings: Mapping[str, str] | None = None) -> Iterator[Launched]:
+def launched(
+    bundle: Path, state: Path, *, settings: Mapping[str, str] | None = None, dies_with_caller: bool = False
+) -> Iterator[Launched]:
     """Serves `bundle` on two free ports of the loopback address; its log is `instance.log` in `state`.
 
     Args:
         bundle: The bundle's folder.
         state: Where episodes live; kept afterwards.
         settings: Variables named `AWM_*`.
+        dies_with_caller: Whether it is killed when the calling thread ends without leaving the block, as by `kill -9`.
 
     Raises:
         PermanentError: It does not start; the message is what it said.
@@ -43,6 +46,8 @@ def launched(bundle: Path, state: Path, *, settings: Mapping[str, str] | None = 
     state.mkdir(parents=True, exist_ok=True)
     log = state / "instance.log"
     command = [sys.executable, "-m", "awm_runtime.server", str(bundle), "--state", str(state)]
+    if dies_with_caller:
+        command.append(f"--die-with={os.getpid()}")
     with log.open("a") as errors_to:
         process = subprocess.Popen(
             [*command, "--port=0", "--control-port=0"],
