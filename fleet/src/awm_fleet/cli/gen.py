@@ -16,8 +16,8 @@ from awm_generator.stages import growing, paths, pipeline, regenerating, running
 app = typer.Typer(
     name="gen",
     no_args_is_help=True,
-    help="Generate scenarios: with a language model, stage by stage or all at once, or from blueprints without one. What "
-    "was stopped goes on where it ended.",
+    help="Generate scenarios: with a language model, stage by stage or all at once, or from blueprints without one. "
+    "What was stopped goes on where it ended.",
 )
 
 _DEFAULTS = growing.Growth()
