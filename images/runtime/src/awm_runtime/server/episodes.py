@@ -17,7 +17,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +28,7 @@ from awm_runtime.bundle import database
 from awm_runtime.contract import episodes as contract
 from awm_runtime.contract import problems
 from awm_runtime.determinism import clock
-from awm_runtime.server import folders, inflight, outcomes, settings, storage, traces
+from awm_runtime.server import folders, inflight, leases, outcomes, settings, storage, traces
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ class EpisodeStore:
         folder: Where they live.
         world: What they start from.
         limits: The instance's settings.
-        now: The wall clock, aware; leases are counted on it because they outlive the process.
+        now: The clock of leases, aware; by default one that starts here.
     """
 
     def __init__(
@@ -139,12 +139,12 @@ class EpisodeStore:
         world: World,
         limits: settings.Settings,
         *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         self.world = world
         self._folder = folder
         self._limits = limits
-        self._now = now
+        self._now = now or leases.LeaseClock()
         self._episodes: dict[str, Episode] = {}
         self._open: set[str] = set()
         self._lost: dict[str, datetime] = {}
