@@ -1,4 +1,4 @@
-"""The clock of leases: a time of day, because leases outlive their process, that nobody's setting of the clock moves."""
+"""The clock of leases: a time of day, because leases outlive their process, that no setting of the clock moves."""
 
 import time
 from collections.abc import Callable
