@@ -16,7 +16,7 @@ from awm_fleet import shelves
 from awm_fleet.backends.process import api, backend, fleets, routers, states
 from awm_registry.router import settings as router_settings
 from awm_runtime import errors
-from awm_runtime.server import configuration
+from awm_runtime.server import configuration, orphans
 
 logger = logging.getLogger("awm.fleet")
 
@@ -192,15 +192,7 @@ async def _reap(known: Callable[[], set[int]]) -> None:
     """Waits for what killed instances leave behind, which this process adopts; not for its own children."""
     while True:
         await asyncio.sleep(_REAP_S)
-        _reap_once(known())
-
-
-def _reap_once(known: set[int]) -> None:
-    with contextlib.suppress(ChildProcessError):
-        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
-            if ended.si_pid in known:
-                return  # whoever started it waits for it soon
-            os.waitpid(ended.si_pid, 0)
+        orphans.reap(known())
 
 
 def _router_environment(variables: Mapping[str, str]) -> dict[str, str]:
