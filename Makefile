@@ -10,7 +10,7 @@ export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup up down demo test test-unit test-contract test-e2e check imports format bench clean
+.PHONY: help setup up down demo test test-unit test-contract test-e2e test-chart test-cluster testbed check imports format bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,15 @@ test-contract: setup ## Run the contract tests
 
 test-e2e: setup ## Run the tests that start real processes
 	@$(BIN)/pytest tests/e2e
+
+test-chart: setup ## Run the tests of the Helm chart (after `make testbed`)
+	@$(BIN)/pytest tests/chart
+
+test-cluster: setup ## Run the tests on a Kubernetes control plane with simulated nodes (root; after `make testbed`)
+	@$(BIN)/pytest tests/cluster
+
+testbed: setup ## Build Kubernetes, Helm and what else these tests need into the user's cache (10 minutes the first time)
+	@PYTHONPATH=tests $(BIN)/python -m cluster.testbed build
 
 check: setup imports ## Check format, lint, types, imports and the lock file
 	@$(BIN)/ruff format --check --quiet

@@ -18,6 +18,8 @@ KINDS = {
     "unit": "one part at a time, no network",
     "contract": "what others rely on: protocols, formats, routes",
     "e2e": "real processes",
+    "chart": "what the chart renders; no cluster",
+    "cluster": "a real Kubernetes control plane with simulated nodes",
     "bench": "measurements; run by `make bench` only",
 }
 RUN_LABEL = f"AWM_TEST_RUN={uuid.uuid4().hex}"
