@@ -27,6 +27,10 @@ def _moment(value: object) -> object:
     return clocks.parse(value) if isinstance(value, str) else value
 
 
+def _is_empty(value: tuple[str, ...]) -> bool:
+    return not value
+
+
 Moment = Annotated[
     pydantic.AwareDatetime,
     pydantic.BeforeValidator(_moment),
@@ -69,6 +73,9 @@ class Scenario(_Frozen):
     name: str = pydantic.Field(min_length=1, max_length=200)
     title: str
     description: str = ""
+    tags: tuple[Annotated[str, pydantic.Field(min_length=1, max_length=50)], ...] = pydantic.Field(
+        (), exclude_if=_is_empty, description="What catalogues are filtered by."
+    )
     generation: int = pydantic.Field(1, ge=1)
     clock: Moment
     user: User = User()

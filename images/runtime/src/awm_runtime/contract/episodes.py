@@ -21,6 +21,9 @@ class EpisodeSpec(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", populate_by_name=True)
 
+    scenario: str | None = pydantic.Field(
+        None, max_length=200, description="Which scenario, in any spelling; an instance serves one and needs no name."
+    )
     generation: int | None = pydantic.Field(None, description="Only of this generation; by default whichever serves.")
     bundle: str | None = pydantic.Field(None, description="Only of the bundle with this digest.")
     task: str | None = None
@@ -35,7 +38,7 @@ class EpisodeSpec(pydantic.BaseModel):
 
 
 class OpenRequest(pydantic.BaseModel):
-    """The body of `POST /v1/episodes` of an instance."""
+    """The body of `POST /v1/episodes`, of an instance and of a router."""
 
     model_config = pydantic.ConfigDict(extra="forbid")
 

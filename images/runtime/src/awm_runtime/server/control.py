@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from awm_runtime import names
 from awm_runtime.bundle import database, digest, model
 from awm_runtime.contract import episodes as contract
 from awm_runtime.contract import problems, verdicts
@@ -80,6 +81,10 @@ class Control:
 
     def _check_pins(self, spec: contract.EpisodeSpec) -> None:
         serves = self.bundle.scenario
+        if spec.scenario is not None and names.normalise(spec.scenario) != serves.name:
+            raise problems.ProblemError(
+                problems.Code.UNKNOWN_SCENARIO, f"{serves.name} is served here, not {spec.scenario!r}"
+            )
         if spec.generation not in (None, serves.generation):
             raise problems.ProblemError(
                 problems.Code.CONFLICT, f"generation {serves.generation} is served here, not {spec.generation}"

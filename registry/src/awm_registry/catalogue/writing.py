@@ -1,0 +1,75 @@
+"""From bundles to a catalogue's files."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from awm_registry.catalogue import model
+from awm_runtime.bundle import digest
+from awm_runtime.bundle import model as bundles
+
+
+def entry(bundle: bundles.Bundle, *, image: str | None = None, folder: Path | None = None) -> model.Entry:
+    """The row of a bundle.
+
+    Args:
+        image: Its image, as `REPOSITORY@sha256:...`.
+        folder: Where it is, for backends that run folders.
+    """
+    scenario = bundle.scenario
+    return model.Entry(
+        name=scenario.name,
+        generation=scenario.generation,
+        tier=scenario.tier,
+        image=image,
+        folder=str(folder) if folder is not None else None,
+        bundle=digest.digest(bundle),
+        tools_hash=digest.tools_hash(bundle.tools),
+    )
+
+
+def metadata(bundle: bundles.Bundle, digest: str) -> model.Metadata:
+    """What is said about a bundle: what anybody may know."""
+    scenario = bundle.scenario
+    return model.Metadata(
+        name=scenario.name,
+        generation=scenario.generation,
+        bundle=digest,
+        title=scenario.title,
+        description=scenario.description,
+        tags=scenario.tags,
+        clock=scenario.clock,
+        user=scenario.user,
+        counts=scenario.counts,
+        tasks=tuple(
+            model.Task(id=task.id, instruction=task.instruction, split=task.split, difficulty=task.difficulty)
+            for task in bundle.tasks
+        ),
+    )
+
+
+def describe(bundle: bundles.Bundle, row: model.Entry, folder: Path) -> None:
+    """Writes what `row` needs beside the index; files that are there already are the same."""
+    described = model.metadata_path(folder, row.bundle)
+    if not described.exists():
+        _replace(described, metadata(bundle, row.bundle).model_dump_json(indent=1, exclude_none=True).encode())
+    tools = model.tools_path(folder, row.tools_hash)
+    if not tools.exists():
+        _replace(tools, digest.canonical(list(bundle.tools)))
+
+
+def write_index(rows: Iterable[model.Entry], folder: Path) -> model.Index:
+    """Writes the index, sorted by name and generation, in place of an earlier one, all of it or nothing."""
+    index = model.Index(entries=tuple(sorted(rows, key=lambda row: (row.name, row.generation))))
+    _replace(folder / model.INDEX, index.model_dump_json(indent=1, exclude_none=True).encode() + b"\n")
+    return index
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
