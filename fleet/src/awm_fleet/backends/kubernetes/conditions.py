@@ -1,0 +1,172 @@
+"""What an environment's status says, from what is seen of it. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from awm_fleet.backends.kubernetes import model, names
+from awm_registry import directory
+
+_LONGEST_MESSAGE = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What there is to tell.
+
+    Attributes:
+        revision: The hash of the newest revision.
+        serving: The hash of the revision that new episodes are opened on.
+        deployments: Those that are not being deleted.
+        pods: All of them.
+        verified: Which of them were seen to serve tools, and with which hash.
+        mismatches: What the others answered instead, by UID.
+        waits: Why a revision cannot start yet.
+    """
+
+    environment: model.Environment
+    revision: str
+    serving: str | None
+    deployments: Sequence[model.Deployment]
+    pods: Sequence[model.Pod]
+    verified: Sequence[model.Verified]
+    mismatches: Mapping[str, str]
+    draining_since: str | None
+    waits: str | None
+    url: str
+
+    @property
+    def awake(self) -> bool:
+        return self.environment.replicas > 0
+
+    def ready_pods(self, revision: str | None) -> list[model.Pod]:
+        """The pods of a revision that take calls."""
+        return [each for each in self.pods if each.revision == revision and each.ready and not each.deleting]
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    status: model.Truth
+    reason: str
+    message: str
+
+
+def status(facts: Facts, *, now: str) -> model.Status:
+    """The status; where nothing changed, it equals the one before."""
+    before = facts.environment.status
+    serving = next((each for each in facts.deployments if each.revision == facts.serving), None)
+    tools = [each.tools for each in facts.verified if each.tools_hash == facts.environment.tools_hash]
+    is_new = facts.awake and before.revision_hash != facts.revision and facts.waits is None
+    said = {
+        "Accepted": _accepted(facts),
+        "Available": _available(facts),
+        "Verified": _verified(facts),
+        "Ready": _ready(facts),
+    }
+    return replace(
+        before,
+        state=_state(facts, said),
+        url=facts.url or None,
+        revision=before.revision + is_new,
+        revision_hash=facts.revision if is_new else before.revision_hash,
+        serving=facts.serving,
+        bundle_generation=serving.bundle_generation if serving else before.bundle_generation,
+        catalog_generation=facts.environment.catalog_generation,
+        tools=tools[0] if tools else before.tools,
+        replicas=len([each for each in facts.pods if not each.deleting]),
+        selector=f"{names.ENVIRONMENT}={facts.environment.name}",
+        draining_since=facts.draining_since,
+        observed_generation=facts.environment.generation,
+        verified=tuple(facts.verified),
+        conditions=tuple(
+            _condition(before.condition(kind), kind, each, facts.environment.generation, now)
+            for kind, each in said.items()
+        ),
+    )
+
+
+def _condition(
+    before: model.Condition | None, kind: str, said: _Said, generation: int, now: str
+) -> model.Condition:
+    since = before.since if before is not None and before.status == said.status else now
+    return model.Condition(
+        type=kind,  # type: ignore[arg-type]
+        status=said.status,
+        reason=said.reason,
+        message=shown(said.message),
+        generation=generation,
+        since=since,
+    )
+
+
+def shown(text: str) -> str:
+    """Hostile text as it may be shown: one line of printable characters, at most 1 KB."""
+    plain = "".join(each if each.isprintable() else " " for each in text)
+    encoded = " ".join(plain.split()).encode()[:_LONGEST_MESSAGE]
+    return encoded.decode(errors="ignore")
+
+
+def _state(facts: Facts, said: Mapping[str, _Said]) -> directory.State:
+    if not facts.awake:
+        return "draining" if facts.deployments else "asleep"
+    if said["Ready"].status == "True":
+        return "ready"
+    failed = any(each.status == "False" and each.reason in _FAILURES for each in said.values())
+    return "failed" if failed or _trouble(facts) else "starting"
+
+
+_FAILURES = frozenset({"WrongTools", "NoRoom"})
+
+
+def _accepted(facts: Facts) -> _Said:
+    if facts.waits is not None:
+        reason = "Waiting" if facts.serving else "NoRoom"
+        return _Said("False" if reason == "NoRoom" else "Unknown", reason, facts.waits)
+    for each in facts.deployments:
+        if each.revision == facts.revision and each.trouble and not facts.ready_pods(facts.revision):
+            return _Said("False", "NoRoom", each.trouble)
+    return _Said("True", "Accepted", f"generation {facts.environment.bundle_generation} is wanted")
+
+
+def _available(facts: Facts) -> _Said:
+    if not facts.awake:
+        return _Said("False", "Asleep", "it starts when it is asked for")
+    ready = len(facts.ready_pods(facts.revision))
+    if ready >= facts.environment.replicas:
+        return _Said("True", "PodsReady", f"{ready} of {facts.environment.replicas} pods are ready")
+    trouble = _trouble(facts)
+    if trouble is not None:
+        return _Said("False", _word(trouble[0]), trouble[1])
+    return _Said("False", "Starting", f"{ready} of {facts.environment.replicas} pods are ready")
+
+
+def _verified(facts: Facts) -> _Said:
+    if not facts.awake:
+        return _Said("Unknown", "Asleep", "nothing runs that could be asked for its tools")
+    mine = [each for each in facts.pods if each.revision == facts.revision and not each.deleting]
+    for pod in mine:
+        if pod.uid in facts.mismatches:
+            return _Said("False", "WrongTools", f"{pod.name}: {facts.mismatches[pod.uid]}")
+    right = {each.pod for each in facts.verified if each.tools_hash == facts.environment.tools_hash}
+    seen = sum(each.uid in right for each in mine)
+    if seen >= facts.environment.replicas:
+        return _Said("True", "ToolsMatch", f"{seen} pods serve the tools of {facts.environment.tools_hash}")
+    return _Said("Unknown", "Pending", f"{seen} of {facts.environment.replicas} pods were asked for their tools")
+
+
+def _ready(facts: Facts) -> _Said:
+    if not facts.awake:
+        return _Said("False", "Asleep", "it starts when it is asked for")
+    verified = {each.pod for each in facts.verified}
+    if any(each.uid in verified for each in facts.ready_pods(facts.serving)):
+        if facts.serving == facts.revision:
+            return _Said("True", "Serving", "new episodes are opened on the newest revision")
+        return _Said("True", "ServingOlder", "new episodes are opened on the revision before")
+    return _Said("False", "NotServing", "no verified pod is ready")
+
+
+def _trouble(facts: Facts) -> tuple[str, str] | None:
+    return next((each.trouble for each in facts.pods if each.revision == facts.revision and each.trouble), None)
+
+
+def _word(reason: str) -> str:
+    return "".join(each for each in reason if each.isalpha() and each.isascii()) or "Failed"
