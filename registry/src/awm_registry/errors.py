@@ -16,3 +16,7 @@ from awm_runtime import errors
 
 class CatalogueError(errors.PermanentError):
     """A catalogue cannot be read. The message names the file and the field."""
+
+
+class TokenError(errors.PermanentError):
+    """A key or a token makes no sense. The message names the file and what to do."""

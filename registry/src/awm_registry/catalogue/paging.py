@@ -33,6 +33,8 @@ class Filter:
 
     Attributes:
         search: Words that all occur, in any case.
+        name_part: What the name has in it, in any case.
+        generation: Of the newest row.
         split, difficulty: Of tasks; of scenarios, that there is such a task.
     """
 
@@ -41,6 +43,8 @@ class Filter:
     tag: str | None = None
     split: str | None = None
     difficulty: str | None = None
+    name_part: str | None = None
+    generation: int | None = None
 
     @property
     def words(self) -> list[str]:
@@ -50,6 +54,8 @@ class Filter:
         """Whether a scenario fits, apart from the search."""
         return (
             self.tier in (None, card.entry.tier)
+            and self.generation in (None, card.entry.generation)
+            and (self.name_part is None or self.name_part.lower() in card.entry.name)
             and (self.tag is None or self.tag in card.tags)
             and ((self.split is None and self.difficulty is None) or any(self.takes_kind(*kind) for kind in card.kinds))
         )

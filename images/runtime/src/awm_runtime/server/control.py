@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -55,8 +56,8 @@ class Control:
             if index % _BATCH_BREATH == 0:
                 await asyncio.sleep(0)
             try:
-                for _ in range(spec.count):
-                    opened.append(self.view(await self._open_one(spec, wanted)))
+                for id in spec.ids or itertools.repeat(None, spec.count):
+                    opened.append(self.view(await self._open_one(spec, wanted, id)))
                     if len(opened) % _BATCH_BREATH == 0:
                         await asyncio.sleep(0)
             except problems.ProblemError as exc:
@@ -64,13 +65,21 @@ class Control:
         _log_opened(opened)
         return contract.OpenResponse(episodes=opened, rejected=rejected)
 
-    async def _open_one(self, spec: contract.EpisodeSpec, wanted: contract.OpenRequest) -> episodes.Episode:
+    async def _open_one(
+        self, spec: contract.EpisodeSpec, wanted: contract.OpenRequest, id: str | None
+    ) -> episodes.Episode:
         self._check_pins(spec)
+        known = self.store.opened_before(spec, id)
+        if known is not None:
+            async with known.lock:
+                await self._hash(known)
+            return known
         if spec.source is None:
-            episode = self.store.open(spec, ttl_s=wanted.ttl_s, retain_s=wanted.retain_s)
+            episode = self.store.open(spec, ttl_s=wanted.ttl_s, retain_s=wanted.retain_s, id=id)
         else:
             async with self.store.get(spec.source).lock:
-                episode = self.store.open(spec, ttl_s=wanted.ttl_s, retain_s=wanted.retain_s)
+                self.store.check_unused(id)  # the same request may have come twice, and both waited
+                episode = self.store.open(spec, ttl_s=wanted.ttl_s, retain_s=wanted.retain_s, id=id)
             try:
                 await self._hash(episode)
             except problems.ProblemError:  # a copy of what cannot be read

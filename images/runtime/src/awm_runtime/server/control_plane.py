@@ -11,14 +11,13 @@ from collections.abc import AsyncIterator
 from typing import Any, BinaryIO, Literal
 
 import fastapi
-from fastapi import exceptions, responses
-from starlette import exceptions as starlette_exceptions
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi import responses
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from awm_runtime.contract import episodes as contract
 from awm_runtime.contract import problems, verdicts
 from awm_runtime.server import control as controls
-from awm_runtime.server import hosts, metrics, outcomes, storage
+from awm_runtime.server import exchanges, hosts, metrics, outcomes, problem_responses, storage
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +33,9 @@ def create(control: controls.Control, *, token_hash: str | None, guard: hosts.Ho
         token_hash: SHA-256 (hex) of the token that callers must show; None: none is asked for.
     """
     app = fastapi.FastAPI(title="AWM instance: control plane", version="1", docs_url=None, redoc_url=None)
-    app.add_exception_handler(problems.ProblemError, _problem_response)
-    app.add_exception_handler(exceptions.RequestValidationError, _invalid_response)
-    app.add_exception_handler(starlette_exceptions.HTTPException, _refused_response)
+    problem_responses.install(app)
     for kind in (OSError, sqlite3.OperationalError):
         app.add_exception_handler(kind, _disk_response)
-    app.add_exception_handler(Exception, _internal_response)
     _add_probes(app, control)
     _add_episodes(app, control)
     return _Gate(app, token_hash=token_hash, guard=guard, request_bytes=request_bytes)
@@ -133,21 +129,19 @@ class _Gate:
             if scope["path"] not in _OPEN_PATHS:  # kubelet and Prometheus come by address, without a token
                 self._guard.check(headers)
                 self._authenticate(headers)
-            body = await _read(receive, self._request_bytes)
+            body = await exchanges.body(headers, receive, self._request_bytes)
+            if body is None:
+                raise problems.ProblemError(
+                    problems.Code.TOO_LARGE, f"the request is larger than {self._request_bytes} bytes"
+                )
         except problems.ProblemError as exc:
-            await _respond(exc)(scope, receive, send)
+            await problem_responses.respond(exc)(scope, receive, send)
             return
-        except _Disconnected:  # half a request asks for nothing
+        except exchanges.Disconnected:  # half a request asks for nothing
             return
-        unread = [body]
-
-        async def replay() -> Message:
-            """The body once, then what the client does: streamed answers wait for it to go."""
-            return {"type": "http.request", "body": unread.pop(), "more_body": False} if unread else await receive()
-
         try:
-            await self._app(scope, replay, send)
-        except Exception:  # answered already by `_internal_response`; further up it would cost the connection
+            await self._app(scope, exchanges.replayed(body, receive), send)
+        except Exception:  # answered already by `problem_responses`; further up it would cost the connection
             logger.exception("%s %s failed", scope["method"], scope["path"])
 
     def _authenticate(self, headers: dict[bytes, bytes]) -> None:
@@ -161,73 +155,14 @@ class _Gate:
             )
 
 
-class _Disconnected(Exception):
-    """The client went before its request was whole."""
-
-
-async def _read(receive: Receive, limit: int) -> bytes:
-    body = b""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Disconnected
-        chunk: bytes = message.get("body", b"")
-        body += chunk
-        if len(body) > limit:
-            raise problems.ProblemError(problems.Code.TOO_LARGE, f"the request is larger than {limit} bytes")
-        if not message.get("more_body", False):
-            return body
-
-
-def _respond(problem: problems.ProblemError) -> fastapi.Response:
-    headers = {}
-    if problem.retry_after_s is not None:
-        headers["Retry-After"] = str(max(1, round(problem.retry_after_s)))
-    if problem.code is problems.Code.UNAUTHENTICATED:
-        headers["WWW-Authenticate"] = "Bearer"
-    return fastapi.Response(
-        problem.body(), status_code=problem.problem.status, media_type=problems.MEDIA_TYPE, headers=headers
-    )
-
-
-async def _problem_response(_request: fastapi.Request, exc: Exception) -> fastapi.Response:
-    assert isinstance(exc, problems.ProblemError)
-    return _respond(exc)
-
-
-async def _invalid_response(_request: fastapi.Request, exc: Exception) -> fastapi.Response:
-    assert isinstance(exc, exceptions.RequestValidationError)
-    said = "; ".join(f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in exc.errors()[:5])
-    return _respond(problems.ProblemError(problems.Code.BAD_REQUEST, said))
-
-
-async def _refused_response(_request: fastapi.Request, exc: Exception) -> fastapi.Response:
-    """What the framework refuses: a route or a method that does not exist, a body that is no text."""
-    assert isinstance(exc, starlette_exceptions.HTTPException)
-    plain = problems.ProblemError(problems.Code.BAD_REQUEST, str(exc.detail)).problem
-    problem = plain.model_copy(update={"status": exc.status_code})
-    return fastapi.Response(
-        problem.model_dump_json(by_alias=True),
-        status_code=exc.status_code,
-        media_type=problems.MEDIA_TYPE,
-        headers=exc.headers,
-    )
-
-
 async def _disk_response(request: fastapi.Request, exc: Exception) -> fastapi.Response:
     if not outcomes.is_disk_full(exc):
         raise exc
     logger.error("%s %s: the disk is full", request.method, request.url.path)
-    return _respond(
+    return problem_responses.respond(
         problems.ProblemError(
             problems.Code.AT_CAPACITY, "there is no room on this instance's disk for this", retry_after_s=30
         )
-    )
-
-
-async def _internal_response(_request: fastapi.Request, _exc: Exception) -> fastapi.Response:
-    return _respond(
-        problems.ProblemError(problems.Code.INTERNAL, "the instance failed on this request; its log says why")
     )
 
 

@@ -183,10 +183,8 @@ class EpisodeStore:
             if memory_lost and episode.meta.state == "open" and episode.tally.calls:
                 self.interrupt(episode, episode.tally.calls)
 
-    def open(
-        self, spec: contract.EpisodeSpec, *, ttl_s: float, retain_s: float, id: contract.EpisodeId | None = None
-    ) -> Episode:
-        """Opens one episode (`spec.count` is the caller's to repeat).
+    def open(self, spec: contract.EpisodeSpec, *, ttl_s: float, retain_s: float, id: str | None = None) -> Episode:
+        """Opens one episode (`spec.count` is the caller's to repeat), under an id that none has, or under a new one.
 
         Raises:
             ProblemError: `bad_request` for an unknown task, `unknown_episode` for an unknown fork source,
@@ -203,7 +201,7 @@ class EpisodeStore:
         source = self.get(spec.source) if spec.source is not None else None
         return self._create(
             EpisodeMeta(
-                id=id or contract.EpisodeId(f"ep_{secrets.token_hex(16)}"),
+                id=contract.EpisodeId(id or f"ep_{secrets.token_hex(16)}"),
                 task=spec.task if spec.task is not None or source is None else source.meta.task,
                 seed=_seed_of(spec, source),
                 group=spec.group,
@@ -215,6 +213,35 @@ class EpisodeStore:
             ),
             source,
         )
+
+    def opened_before(self, spec: contract.EpisodeSpec, id: str | None) -> Episode | None:
+        """The episode that an earlier request for the same opened under this id; None: it is to be opened.
+
+        Raises:
+            ProblemError: `conflict` where the id stands for something else, `episode_lost`.
+        """
+        if spec.reopen and id is not None:
+            self._forget_lost(id)
+        if id is None or (id not in self._episodes and id not in self._lost):
+            return None
+        episode = self.get(id)
+        if spec.reopen and episode.meta.state != "open":
+            self.forget(episode)
+            return None
+        if not _is_of(spec, episode.meta):
+            raise problems.ProblemError(
+                problems.Code.CONFLICT, "this episode was opened before, for another task, seed, group or source"
+            )
+        return episode
+
+    def check_unused(self, id: str | None) -> None:
+        """Makes sure that no episode has this id.
+
+        Raises:
+            ProblemError: `conflict`.
+        """
+        if id in self._episodes:
+            raise problems.ProblemError(problems.Code.CONFLICT, "the same episode is being opened; ask again")
 
     def default(self) -> Episode:
         """The episode of the plain `/mcp` URL: opened on first use, and anew once it was closed."""
@@ -444,6 +471,13 @@ def _interruption(entry: inflight.Entry, at: datetime) -> traces.Record:
         status=None,
         ms=0.0,
     )
+
+
+def _is_of(spec: contract.EpisodeSpec, meta: EpisodeMeta) -> bool:
+    """Whether an episode is what the item wants; a fork inherits what its item leaves out."""
+    task = meta.task if spec.source is not None and spec.task is None else spec.task
+    seed = meta.seed if spec.seed is None else spec.seed
+    return (task, seed, spec.group, spec.source) == (meta.task, meta.seed, meta.group, meta.source)
 
 
 def _seed_of(spec: contract.EpisodeSpec, source: Episode | None) -> int:

@@ -1,0 +1,164 @@
+"""A folder of keys: `<kid>.pem`, private, for the router alone, and `jwks.json`, public, for everybody.
+
+At most two keys live. A new one is published at once and signs only after a while, when whoever checks tokens has read
+it; the one before goes on signing until then, and its tokens stay good until the next rotation.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from jwt import algorithms
+
+from awm_registry import errors
+from awm_runtime import token_checking
+from awm_runtime.contract import tokens
+
+PUBLIC = "jwks.json"
+SETTLE_S = 120.0
+"""A new key signs when it is this old."""
+_LIVE = 2
+_LOOK_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A private key.
+
+    Attributes:
+        kid: Its id: the second it was made in, and something random.
+        made_at: When, in seconds since 1970.
+    """
+
+    kid: str
+    made_at: int
+    private: ed25519.Ed25519PrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What a rotation did: the new key, from when it signs, and the keys whose tokens are no longer good."""
+
+    kid: str
+    signs_from: float
+    dropped: tuple[str, ...]
+
+
+class Signer:
+    """Signs tokens with the keys of a folder, which is looked at once a second.
+
+    Raises:
+        TokenError: The folder has no usable key, or others can read one.
+    """
+
+    def __init__(self, folder: Path, *, now: Callable[[], float] = time.time) -> None:
+        self.folder = folder
+        self._now = now
+        self._stamp = token_checking.stamp(folder / PUBLIC)
+        self._keys = load(folder)
+        self._looked_at = time.monotonic()
+
+    def sign(self, claims: tokens.Claims) -> str:
+        """A token that says so."""
+        key = signing(self._current(), self._now())
+        said = claims.model_dump(exclude_none=True)
+        return jwt.encode(said, key.private, algorithm=tokens.ALGORITHM, headers={"kid": key.kid})
+
+    def _current(self) -> list[Key]:
+        at = time.monotonic()
+        if at - self._looked_at >= _LOOK_EVERY_S:
+            self._looked_at = at
+            seen = token_checking.stamp(self.folder / PUBLIC)
+            if seen != self._stamp:
+                with contextlib.suppress(errors.TokenError):  # being exchanged: the next look finds it whole
+                    self._keys, self._stamp = load(self.folder), seen
+        return self._keys
+
+
+def signing(keys: list[Key], now: float) -> Key:
+    """The key that signs: the newest that has settled, or the oldest while none has."""
+    settled = [key for key in keys if key.made_at + SETTLE_S <= now]
+    return settled[-1] if settled else keys[0]
+
+
+def load(folder: Path) -> list[Key]:
+    """The private keys of a folder, oldest first.
+
+    Raises:
+        TokenError: There is none, one cannot be read, or everybody can read one.
+    """
+    found = sorted((_read(path) for path in folder.glob("*.pem")), key=lambda key: (key.made_at, key.kid))
+    if not found:
+        raise errors.TokenError(f"{folder}: no key here; make one with `awm token rotate --keys {folder}`")
+    return found
+
+
+def rotate(folder: Path, *, now: float, force: bool = False) -> Rotation:
+    """Adds a key and drops all but the one that signs now. The first key signs at once.
+
+    Args:
+        force: Also when the newest key has not signed yet: then the tokens that are in use stop being good.
+
+    Raises:
+        TokenError: The newest key has not settled, or the folder cannot be used.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    before = load(folder) if any(folder.glob("*.pem")) else []
+    if len(before) == _LIVE and signing(before, now) is not before[-1] and not force:
+        waits = before[-1].made_at + SETTLE_S - now
+        raise errors.TokenError(
+            f"the key {before[-1].kid} signs in {waits:.0f} s only: rotate then, or give --force and lose the tokens "
+            f"that {before[0].kid} signed"
+        )
+    fresh = _make(folder, now)
+    kept = [*before[-(_LIVE - 1) :], fresh]
+    dropped = tuple(key.kid for key in before if key not in kept)
+    _publish(folder, kept)
+    for kid in dropped:
+        (folder / f"{kid}.pem").unlink(missing_ok=True)
+    return Rotation(fresh.kid, fresh.made_at + SETTLE_S if before else now, dropped)
+
+
+def _make(folder: Path, now: float) -> Key:
+    made_at = int(now)
+    key = Key(f"{made_at}-{secrets.token_hex(4)}", made_at, ed25519.Ed25519PrivateKey.generate())
+    text = key.private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    descriptor = os.open(folder / f"{key.kid}.pem", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text)
+    return key
+
+
+def _publish(folder: Path, keys: list[Key]) -> None:
+    listed = []
+    for key in keys:
+        public = algorithms.OKPAlgorithm.to_jwk(key.private.public_key(), as_dict=True)
+        listed.append({**public, "kid": key.kid, "alg": tokens.ALGORITHM, "use": "sig"})
+    unfinished = folder / f".{PUBLIC}.{os.getpid()}.part"
+    unfinished.write_text(json.dumps({"keys": listed}, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(folder / PUBLIC)
+
+
+def _read(path: Path) -> Key:
+    made_at = path.stem.partition("-")[0]
+    try:
+        if path.stat().st_mode & 0o007:
+            raise errors.TokenError(f"{path}: everybody can read this private key; run chmod 600 {path}")
+        private = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except OSError as exc:
+        raise errors.TokenError(f"{path}: cannot be read: {exc.strerror}") from exc
+    except (ValueError, TypeError) as exc:
+        raise errors.TokenError(f"{path}: not a private key in PEM: {exc}") from exc
+    if not isinstance(private, ed25519.Ed25519PrivateKey) or not made_at.isdigit():
+        raise errors.TokenError(f"{path}: not a key that `awm token rotate` made")
+    return Key(path.stem, int(made_at), private)
