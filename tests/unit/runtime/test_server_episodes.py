@@ -391,3 +391,43 @@ def _line(number: int) -> bytes:
     return traces.Record(
         n=number, at="", tool="t", arguments={}, result="", is_error=False, blame=None, code=None, status=200, ms=1.0
     ).line()
+
+
+def test_a_store_is_not_drained_while_an_episode_is_open(make: Callable[..., episodes.EpisodeStore]) -> None:
+    store = make()
+    opened = store.open(SPEC, ttl_s=60, retain_s=60)
+    with pytest.raises(problems.ProblemError, match="1 episodes are open") as caught:
+        store.drain()
+    assert caught.value.code is problems.Code.CONFLICT
+    assert not store.drained
+    store.close(opened)
+    store.drain()
+    assert store.drained
+
+
+def test_a_drained_store_opens_nothing_and_can_still_be_read(make: Callable[..., episodes.EpisodeStore]) -> None:
+    store = make()
+    closed = store.open(SPEC, ttl_s=60, retain_s=60)
+    store.close(closed)
+    store.drain()
+    with pytest.raises(problems.ProblemError) as caught:
+        store.open(SPEC, ttl_s=60, retain_s=60)
+    assert caught.value.code is problems.Code.AT_CAPACITY
+    assert store.get(closed.id).meta.state == "closed"
+
+
+def test_an_episode_whose_lease_ran_out_does_not_hold_up_a_drain(
+    make: Callable[..., episodes.EpisodeStore], clock: Clock
+) -> None:
+    store = make()
+    store.open(SPEC, ttl_s=60, retain_s=60)
+    clock.pass_by(61)
+    store.drain()
+    assert store.drained
+
+
+def test_the_default_episode_does_not_hold_up_a_drain(make: Callable[..., episodes.EpisodeStore]) -> None:
+    store = make()
+    store.default()
+    store.drain()
+    assert store.drained

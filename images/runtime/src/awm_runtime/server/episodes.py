@@ -148,8 +148,28 @@ class EpisodeStore:
         self._now = now
         self._episodes: dict[str, Episode] = {}
         self._open: set[str] = set()
+        self._drained = False
         self._lost: dict[str, datetime] = {}
         folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def drained(self) -> bool:
+        """Whether no episode is opened any more."""
+        return self._drained
+
+    def drain(self) -> None:
+        """Opens no episode from now on; until the process ends.
+
+        Raises:
+            ProblemError: `conflict`: an episode is open. The default one does not count: it comes back by itself.
+        """
+        self.sweep()
+        busy = self._open - {DEFAULT_ID}
+        if busy:
+            raise problems.ProblemError(
+                problems.Code.CONFLICT, f"{len(busy)} episodes are open; drain again when they are closed"
+            )
+        self._drained = True
 
     @property
     def open_count(self) -> int:
@@ -188,8 +208,12 @@ class EpisodeStore:
 
         Raises:
             ProblemError: `bad_request` for an unknown task, `unknown_episode` for an unknown fork source,
-                `at_capacity` when too many are open.
+                `at_capacity` when too many are open, or none is opened any more.
         """
+        if self._drained:
+            raise problems.ProblemError(
+                problems.Code.AT_CAPACITY, "this instance is being emptied and opens no more episodes", retry_after_s=1
+            )
         if spec.task is not None and spec.task not in self.world.tasks:
             raise problems.ProblemError(problems.Code.BAD_REQUEST, f"this scenario has no task {spec.task!r}")
         if self.open_count >= self._limits.episodes:
