@@ -18,8 +18,8 @@ class Facts:
         serving: The hash of the revision that new episodes are opened on.
         deployments: Those that are not being deleted.
         pods: All of them.
-        verified: Which of them were seen to serve tools, and with which hash.
-        mismatches: What the others answered instead, by UID.
+        tool_lists: What those that were asked listed.
+        faults: What became of asking the others, by UID.
         waits: Why a revision cannot start yet.
     """
 
@@ -28,8 +28,8 @@ class Facts:
     serving: str | None
     deployments: Sequence[model.Deployment]
     pods: Sequence[model.Pod]
-    verified: Sequence[model.Verified]
-    mismatches: Mapping[str, str]
+    tool_lists: Sequence[model.ToolList]
+    faults: Mapping[str, str]
     draining_since: str | None
     waits: str | None
     url: str
@@ -37,6 +37,11 @@ class Facts:
     @property
     def awake(self) -> bool:
         return self.environment.replicas > 0
+
+    @property
+    def right(self) -> set[str]:
+        """The pods that list the tools that are wanted."""
+        return {each.pod for each in self.tool_lists if each.tools_hash == self.environment.tools_hash}
 
     def ready_pods(self, revision: str | None) -> list[model.Pod]:
         """The pods of a revision that take calls."""
@@ -54,9 +59,9 @@ def status(facts: Facts, *, now: str) -> model.Status:
     """The status; where nothing changed, it equals the one before."""
     before = facts.environment.status
     serving = next((each for each in facts.deployments if each.revision == facts.serving), None)
-    tools = [each.tools for each in facts.verified if each.tools_hash == facts.environment.tools_hash]
+    tools = [each.tools for each in facts.tool_lists if each.tools_hash == facts.environment.tools_hash]
     is_new = facts.awake and before.revision_hash != facts.revision and facts.waits is None
-    said = {
+    said: dict[model.ConditionType, _Said] = {
         "Accepted": _accepted(facts),
         "Available": _available(facts),
         "Verified": _verified(facts),
@@ -76,7 +81,7 @@ def status(facts: Facts, *, now: str) -> model.Status:
         selector=f"{names.ENVIRONMENT}={facts.environment.name}",
         draining_since=facts.draining_since,
         observed_generation=facts.environment.generation,
-        verified=tuple(facts.verified),
+        tool_lists=tuple(facts.tool_lists),
         conditions=tuple(
             _condition(before.condition(kind), kind, each, facts.environment.generation, now)
             for kind, each in said.items()
@@ -85,11 +90,11 @@ def status(facts: Facts, *, now: str) -> model.Status:
 
 
 def _condition(
-    before: model.Condition | None, kind: str, said: _Said, generation: int, now: str
+    before: model.Condition | None, kind: model.ConditionType, said: _Said, generation: int, now: str
 ) -> model.Condition:
     since = before.since if before is not None and before.status == said.status else now
     return model.Condition(
-        type=kind,  # type: ignore[arg-type]
+        type=kind,
         status=said.status,
         reason=said.reason,
         message=shown(said.message),
@@ -105,7 +110,7 @@ def shown(text: str) -> str:
     return encoded.decode(errors="ignore")
 
 
-def _state(facts: Facts, said: Mapping[str, _Said]) -> directory.State:
+def _state(facts: Facts, said: Mapping[model.ConditionType, _Said]) -> directory.State:
     if not facts.awake:
         return "draining" if facts.deployments else "asleep"
     if said["Ready"].status == "True":
@@ -142,26 +147,28 @@ def _available(facts: Facts) -> _Said:
 def _verified(facts: Facts) -> _Said:
     if not facts.awake:
         return _Said("Unknown", "Asleep", "nothing runs that could be asked for its tools")
-    mine = [each for each in facts.pods if each.revision == facts.revision and not each.deleting]
-    for pod in mine:
-        if pod.uid in facts.mismatches:
-            return _Said("False", "WrongTools", f"{pod.name}: {facts.mismatches[pod.uid]}")
-    right = {each.pod for each in facts.verified if each.tools_hash == facts.environment.tools_hash}
-    seen = sum(each.uid in right for each in mine)
+    mine = {each.uid: each for each in facts.pods if each.revision == facts.revision and not each.deleting}
+    for listed in facts.tool_lists:
+        if listed.pod in mine and listed.pod not in facts.right:
+            said = f"{mine[listed.pod].name} lists {listed.tools} tools with the hash {listed.tools_hash}"
+            return _Said("False", "WrongTools", f"{said}, not {facts.environment.tools_hash}")
+    for uid, fault in facts.faults.items():
+        if uid in mine:
+            return _Said("False", "NoAnswer", f"{mine[uid].name}: {fault}")
+    seen = len(facts.right & mine.keys())
     if seen >= facts.environment.replicas:
-        return _Said("True", "ToolsMatch", f"{seen} pods serve the tools of {facts.environment.tools_hash}")
+        return _Said("True", "ToolsMatch", f"{seen} pods list the tools of {facts.environment.tools_hash}")
     return _Said("Unknown", "Pending", f"{seen} of {facts.environment.replicas} pods were asked for their tools")
 
 
 def _ready(facts: Facts) -> _Said:
     if not facts.awake:
         return _Said("False", "Asleep", "it starts when it is asked for")
-    verified = {each.pod for each in facts.verified}
-    if any(each.uid in verified for each in facts.ready_pods(facts.serving)):
-        if facts.serving == facts.revision:
-            return _Said("True", "Serving", "new episodes are opened on the newest revision")
-        return _Said("True", "ServingOlder", "new episodes are opened on the revision before")
-    return _Said("False", "NotServing", "no verified pod is ready")
+    if facts.serving is None or not facts.ready_pods(facts.serving):
+        return _Said("False", "NotServing", "no pod that was verified is ready")
+    if facts.serving == facts.revision:
+        return _Said("True", "Serving", "new episodes are opened on the newest revision")
+    return _Said("True", "ServingOlder", "new episodes are opened on the revision before")
 
 
 def _trouble(facts: Facts) -> tuple[str, str] | None:

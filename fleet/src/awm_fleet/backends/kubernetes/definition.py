@@ -93,7 +93,7 @@ def _spec() -> dict[str, Any]:
             ),
         },
         "x-kubernetes-validations": [
-            {"rule": "self.scenario == oldSelf.scenario", "message": "scenario cannot be changed; make a new Environment"}
+            {"rule": "self.scenario == oldSelf.scenario", "message": "scenario never changes: make a new Environment"}
         ],
     }
 
@@ -114,9 +114,9 @@ def _status() -> dict[str, Any]:
             "selector": _text("Selects its pods."),
             "drainingSince": _text("Since when an older revision is being emptied.", format="date-time"),
             "observedGeneration": {"type": "integer", "format": "int64", "description": "What this status speaks of."},
-            "verified": {
+            "toolLists": {
                 "type": "array",
-                "description": "The pods whose tool list was seen to be the right one.",
+                "description": "What the pods listed as their tools when they were asked.",
                 "x-kubernetes-list-type": "map",
                 "x-kubernetes-list-map-keys": ["pod"],
                 "items": {

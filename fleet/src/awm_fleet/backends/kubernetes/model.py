@@ -27,8 +27,8 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
-    """A pod whose tool list was seen, with its hash and length."""
+class ToolList:
+    """What a pod (by UID) listed as its tools when it was asked: the list's hash and length."""
 
     pod: str
     tools_hash: str
@@ -51,7 +51,7 @@ class Status:
     selector: str | None = None
     draining_since: str | None = None
     observed_generation: int | None = None
-    verified: tuple[Verified, ...] = ()
+    tool_lists: tuple[ToolList, ...] = ()
     conditions: tuple[Condition, ...] = ()
 
     def condition(self, kind: ConditionType) -> Condition | None:
@@ -75,7 +75,9 @@ class Status:
             "observedGeneration": self.observed_generation,
         }
         lists = {
-            "verified": [{"pod": each.pod, "toolsHash": each.tools_hash, "tools": each.tools} for each in self.verified],
+            "toolLists": [
+                {"pod": each.pod, "toolsHash": each.tools_hash, "tools": each.tools} for each in self.tool_lists
+            ],
             "conditions": [
                 {
                     "type": each.type,
@@ -129,7 +131,12 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """A pod. `trouble` says why it does not become ready, in one word and in a sentence."""
+    """A pod.
+
+    Attributes:
+        drained: It opens no more episodes and has none open.
+        trouble: Why it does not become ready, in one word and in a sentence.
+    """
 
     namespace: str
     name: str
@@ -138,6 +145,7 @@ class Pod:
     revision: str
     address: str | None
     ready: bool
+    drained: bool
     deleting: bool
     trouble: tuple[str, str] | None = None
 
@@ -194,6 +202,7 @@ def pod(document: Mapping[str, Any]) -> Pod:
         revision=metadata["labels"].get(names.REVISION, ""),
         address=status.get("podIP"),
         ready=ready,
+        drained=names.DRAINED in metadata["labels"],
         deleting="deletionTimestamp" in metadata,
         trouble=None if ready else _trouble(status, conditions),
     )
@@ -218,8 +227,8 @@ def _status(document: Mapping[str, Any]) -> Status:
         selector=document.get("selector"),
         draining_since=document.get("drainingSince"),
         observed_generation=document.get("observedGeneration"),
-        verified=tuple(
-            Verified(each["pod"], each["toolsHash"], each["tools"]) for each in document.get("verified", ())
+        tool_lists=tuple(
+            ToolList(each["pod"], each["toolsHash"], each["tools"]) for each in document.get("toolLists", ())
         ),
         conditions=tuple(
             Condition(

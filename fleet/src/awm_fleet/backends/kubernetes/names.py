@@ -20,9 +20,14 @@ ENVIRONMENT = f"{GROUP}/environment"
 REVISION = f"{GROUP}/revision"
 GENERATION = f"{GROUP}/generation"
 BUNDLE = f"{GROUP}/bundle"
+DRAINED = f"{GROUP}/drained"
+"""A pod with this label opens no more episodes and has none open."""
 CATALOG_GENERATION = f"{GROUP}/catalog-generation"
 TEAM_ANCHOR = "awm-fleet-team"
 """The ConfigMap that owns a team's environments: who deletes it has them collected."""
+
+CONTROL_SECRET = "awm-control"  # noqa: S105 - its name
+"""The Secret in a team's namespace with the token of its instances' control planes."""
 
 LONGEST = 63
 _REVISION_DIGITS = 10

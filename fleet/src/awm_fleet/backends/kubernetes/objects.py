@@ -36,7 +36,7 @@ class PodOptions:
     memory_mib: int = 384
     scratch_mib: int = 128
     drain_s: int = 60
-    control_secret: str = "awm-control"
+    control_secret: str = names.CONTROL_SECRET
     settings: Mapping[str, str] = field(default_factory=dict)
     pull_secrets: Sequence[str] = ()
     node_selector: Mapping[str, str] = field(default_factory=dict)
@@ -77,11 +77,6 @@ def environment(
             "idleTimeout": idle_timeout,
         },
     }
-
-
-def revision(environment: model.Environment, options: PodOptions) -> str:
-    """The hash of the revision that an environment's spec and the options make."""
-    return names.revision(environment.name, _template(environment, options))
 
 
 def deployment(environment: model.Environment, options: PodOptions) -> dict[str, Any]:

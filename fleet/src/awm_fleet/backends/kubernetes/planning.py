@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from awm_fleet.backends.kubernetes import conditions, drift, model, moments, objects
+from awm_fleet.backends.kubernetes import conditions, drift, model, moments, names, objects
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,20 +34,18 @@ class Observed:
 
     Attributes:
         deployments, pods: Those that are its own.
-        verified: Pods whose tools were seen since the controller started, beside those that the status remembers.
-        mismatches: What pods that are not right answered instead, by UID.
-        drained: Pods that take no new episodes and have none open, by UID.
-        applied: For each Deployment's name the hash and version of what was last applied to it.
+        tool_lists: What pods listed since the controller started, beside those that the status remembers.
+        faults: What became of asking the others, by UID.
+        applied: The version of each Deployment, by name, after it was last applied.
         may_roll: Whether a revision may start beside another now.
         no_room: Why there is no room for its pods, or None.
     """
 
     deployments: Sequence[model.Deployment] = ()
     pods: Sequence[model.Pod] = ()
-    verified: Sequence[model.Verified] = ()
-    mismatches: Mapping[str, str] = field(default_factory=dict)
-    drained: frozenset[str] = frozenset()
-    applied: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    tool_lists: Sequence[model.ToolList] = ()
+    faults: Mapping[str, str] = field(default_factory=dict)
+    applied: Mapping[str, int] = field(default_factory=dict)
     may_roll: bool = True
     no_room: str | None = None
 
@@ -68,21 +66,27 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
-class Verify:
+class Ask:
     """Ask a pod for its tools."""
 
     pod: model.Pod
-    tools_hash: str
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Ask a pod to take no new episodes."""
+    """Ask a pod to open no more episodes, and label it when it agrees."""
 
     pod: model.Pod
 
 
-Action = Apply | Remove | Verify | Drain
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Delete a pod that is needed but drained; its Deployment makes another."""
+
+    pod: model.Pod
+
+
+Action = Apply | Remove | Ask | Drain | Replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +96,7 @@ class Plan:
     Attributes:
         actions: In this order.
         status: What the status is to be; equal to the present one where nothing is to be written.
-        rolling: Whether two revisions are there.
+        rolling: Whether a revision starts beside the one that serves.
     """
 
     actions: tuple[Action, ...]
@@ -107,127 +111,128 @@ def plan(environment: model.Environment, observed: Observed, options: Options, *
         now: The time, as RFC 3339.
     """
     wanted = objects.deployment(environment, options.pods)
-    view = _View.of(environment, observed, objects.revision(environment, options.pods))
-    actions: list[Action] = []
-    if view.awake:
-        actions += _grow(view, wanted)
-        actions += [Verify(pod, environment.tools_hash) for pod in view.unverified]
-    leaving = view.others if view.takes_over else view.all if not view.awake else ()
-    since = (environment.status.draining_since or now) if leaving else None
+    view = _View.of(environment, observed, wanted["metadata"]["labels"][names.REVISION])
+    since = (environment.status.draining_since or now) if view.leaving else None
     overdue = since is not None and moments.between(since, now) >= options.drain_deadline_s
-    for deployment in leaving:
+    actions = [*_grow(view, wanted), *_asked(view)] if view.awake else []
+    for deployment in view.leaving:
         actions += _shrink(view, deployment, overdue=overdue)
-    said = conditions.Facts(
+    waits = "other environments are rolled out first" if view.has_to_wait else None
+    facts = conditions.Facts(
         environment=environment,
         revision=view.revision,
         serving=view.serving,
-        deployments=view.all,
+        deployments=view.deployments,
         pods=observed.pods,
-        verified=view.verified,
-        mismatches=observed.mismatches,
+        tool_lists=view.tool_lists,
+        faults=observed.faults,
         draining_since=since,
-        waits="other environments are rolled out first" if view.waits else observed.no_room,
+        waits=waits or (observed.no_room if view.awake and view.current is None else None),
         url=options.url.format(team=options.teams.get(environment.namespace, ""), scenario=environment.scenario),
     )
-    return Plan(actions=tuple(actions), status=conditions.status(said, now=now), rolling=view.rolling)
+    return Plan(actions=tuple(actions), status=conditions.status(facts, now=now), rolling=view.rolling)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _View:
-    """What is seen, sorted by revision."""
+    """What is seen, sorted by revision.
+
+    Attributes:
+        current: The newest revision's Deployment.
+        serving: The revision that new episodes are opened on.
+        leaving: The Deployments that are neither of the two.
+    """
 
     awake: bool
-    revision: str
-    current: model.Deployment | None
-    others: tuple[model.Deployment, ...]
-    ready: tuple[model.Pod, ...]
-    verified: tuple[model.Verified, ...]
-    serving: str | None
-    takes_over: bool
-    observed: Observed
     replicas: int
+    revision: str
+    deployments: tuple[model.Deployment, ...]
+    current: model.Deployment | None
+    serving: str | None
+    leaving: tuple[model.Deployment, ...]
+    tool_lists: tuple[model.ToolList, ...]
+    observed: Observed
 
     @classmethod
     def of(cls, environment: model.Environment, observed: Observed, revision: str) -> "_View":
-        alive = [each for each in observed.deployments if not each.deleting]
-        pods = {each.uid for each in observed.pods}
-        remembered = {each.pod: each for each in (*environment.status.verified, *observed.verified)}
-        kept = tuple(sorted((each for each in remembered.values() if each.pod in pods), key=lambda each: each.pod))
-        ready = tuple(each for each in observed.pods if each.ready and not each.deleting)
-        right = {each.pod for each in kept if each.tools_hash == environment.tools_hash}
-        good = [each for each in ready if each.revision == revision and each.uid in right]
-        replicas = environment.replicas
-        takes_over = replicas > 0 and len(good) >= replicas
-        before = environment.status.serving
-        still = any(each.revision == before for each in alive)
+        alive = tuple(each for each in observed.deployments if not each.deleting)
+        lists = _remembered(environment, observed)
+        right = {each.pod for each in lists if each.tools_hash == environment.tools_hash}
+        good = [each for each in observed.pods if _usable(each) and each.revision == revision and each.uid in right]
+        awake = environment.replicas > 0
+        serving = None
+        if awake and len(good) >= environment.replicas:
+            serving = revision
+        elif awake and any(each.revision == environment.status.serving for each in alive):
+            serving = environment.status.serving
+        needed = {revision, serving} if awake else set()
         return cls(
-            awake=replicas > 0,
+            awake=awake,
+            replicas=environment.replicas,
             revision=revision,
+            deployments=alive,
             current=next((each for each in alive if each.revision == revision), None),
-            others=tuple(each for each in alive if each.revision != revision),
-            ready=tuple(each for each in ready if each.revision == revision),
-            verified=kept,
-            serving=revision if takes_over else before if still and replicas > 0 else None,
-            takes_over=takes_over,
+            serving=serving,
+            leaving=tuple(each for each in alive if each.revision not in needed),
+            tool_lists=lists,
             observed=observed,
-            replicas=replicas,
         )
 
     @property
-    def all(self) -> tuple[model.Deployment, ...]:
-        return (self.current, *self.others) if self.current else self.others
-
-    @property
     def rolling(self) -> bool:
-        return self.awake and self.current is not None and bool(self.others)
+        return self.current is not None and self.serving not in (None, self.revision)
 
     @property
-    def waits(self) -> bool:
-        """Whether the revision has to wait for its turn: only one that has another beside it does."""
-        return self.awake and self.current is None and bool(self.others) and not self.observed.may_roll
+    def has_to_wait(self) -> bool:
+        """Whether it is not the revision's turn: only one that has another beside it waits."""
+        return self.current is None and self.serving not in (None, self.revision) and not self.observed.may_roll
 
-    @property
-    def unverified(self) -> list[model.Pod]:
-        seen = {each.pod for each in self.verified}
-        return [each for each in self.ready if each.uid not in seen]
+    def pods(self, revision: str) -> list[model.Pod]:
+        """A revision's pods."""
+        return [each for each in self.observed.pods if each.revision == revision and not each.deleting]
+
+
+def _usable(pod: model.Pod) -> bool:
+    return pod.ready and not pod.deleting and not pod.drained
+
+
+def _remembered(environment: model.Environment, observed: Observed) -> tuple[model.ToolList, ...]:
+    """What the pods that are still there listed."""
+    there = {each.uid for each in observed.pods}
+    lists = {each.pod: each for each in (*environment.status.tool_lists, *observed.tool_lists) if each.pod in there}
+    return tuple(lists[uid] for uid in sorted(lists))
 
 
 def _grow(view: _View, wanted: Mapping[str, Any]) -> list[Action]:
-    """Makes the newest revision what it should be, unless it is, or has to wait."""
+    """Makes the newest revision what it should be, unless it is, or cannot be now."""
     live = view.current
-    if live is None:
-        return [] if view.waits or view.observed.no_room else [Apply(wanted, view.revision)]
-    if live.replicas != view.replicas:
-        return _resize(view, live, wanted)
-    applied = view.observed.applied.get(live.name)
-    if applied == (view.revision, live.version) or not drift.differs(wanted["spec"], live.spec):
-        return []
-    return [Apply(wanted, view.revision)]
+    if live is None or live.replicas < view.replicas:
+        return [] if view.has_to_wait or view.observed.no_room else [Apply(wanted, view.revision)]
+    if live.replicas > view.replicas:
+        return _fewer(view, live, wanted)
+    actions: list[Action] = [Replace(each) for each in view.pods(view.revision) if each.drained]
+    if view.observed.applied.get(live.name) != live.version and drift.differs(wanted["spec"], live.spec):
+        actions.append(Apply(wanted, view.revision))
+    return actions
 
 
-def _resize(view: _View, live: model.Deployment, wanted: Mapping[str, Any]) -> list[Action]:
-    """More pods at once where there is room; fewer when enough of them are drained, which are removed first."""
-    if live.replicas < view.replicas:
-        return [] if view.observed.no_room else [Apply(wanted, view.revision)]
-    spare = live.replicas - view.replicas
-    candidates = sorted(
-        (each for each in view.observed.pods if each.revision == live.revision and not each.deleting),
-        key=lambda each: (each.uid not in view.observed.drained, each.ready, each.uid),
-    )[:spare]
-    busy = [each for each in candidates if each.ready and each.uid not in view.observed.drained]
-    return [Drain(each) for each in busy] if busy else [Apply(wanted, view.revision)]
+def _fewer(view: _View, live: model.Deployment, wanted: Mapping[str, Any]) -> list[Action]:
+    """Drains as many pods as are too many; drained ones are the first that their ReplicaSet removes."""
+    pods = sorted(view.pods(live.revision), key=lambda each: (not each.drained, each.ready, each.uid))
+    busy = [each for each in pods[: live.replicas - view.replicas] if _usable(each)]
+    return [Drain(each) for each in busy] or [Apply(wanted, view.revision)]
+
+
+def _asked(view: _View) -> list[Action]:
+    known = {each.pod for each in view.tool_lists}
+    return [Ask(each) for each in view.pods(view.revision) if _usable(each) and each.uid not in known]
 
 
 def _shrink(view: _View, deployment: model.Deployment, *, overdue: bool) -> list[Action]:
-    """Removes a revision when nothing is open in it any more. A pod that is not ready has no episode to lose."""
-    busy = [
-        each
-        for each in view.observed.pods
-        if each.revision == deployment.revision
-        and each.ready
-        and not each.deleting
-        and each.uid not in view.observed.drained
-    ]
+    """Removes a revision when nothing is open in it any more. A pod that never served has no episode to lose."""
+    served = {each.pod for each in view.tool_lists}
+    pods = [each for each in view.pods(deployment.revision) if not each.drained]
+    busy = [each for each in pods if each.ready or each.uid in served]
     if busy and not overdue:
         return [Drain(each) for each in busy]
     return [Remove(deployment.name)]
