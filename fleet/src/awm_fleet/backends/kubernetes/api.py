@@ -166,11 +166,11 @@ class Api:
         query = {"fieldManager": names.MANAGER}
         return await self._write("PATCH", kind.path(namespace, name), change, "application/merge-patch+json", query)
 
-    async def put_status(self, kind: Kind, namespace: str, name: str, status: Mapping[str, Any]) -> None:
+    async def put_status(self, kind: Kind, namespace: str, name: str, status: Mapping[str, Any]) -> dict[str, Any]:
         """Replaces the status, and nothing else."""
         change = [{"op": "add", "path": "/status", "value": status}]
         path = kind.path(namespace, name, "status")
-        await self._write("PATCH", path, change, "application/json-patch+json", {"fieldManager": names.MANAGER})
+        return await self._write("PATCH", path, change, "application/json-patch+json", {"fieldManager": names.MANAGER})
 
     async def create(self, kind: Kind, namespace: str, document: Mapping[str, Any]) -> dict[str, Any]:
         """Makes a new object."""

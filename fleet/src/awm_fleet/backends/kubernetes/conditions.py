@@ -20,6 +20,7 @@ class Facts:
         pods: All of them.
         tool_lists: What those that were asked listed.
         faults: What became of asking the others, by UID.
+        last_words: The end of the log of pods that do not start, by UID. Hostile text.
         waits: Why a revision cannot start yet.
     """
 
@@ -30,6 +31,7 @@ class Facts:
     pods: Sequence[model.Pod]
     tool_lists: Sequence[model.ToolList]
     faults: Mapping[str, str]
+    last_words: Mapping[str, str]
     draining_since: str | None
     waits: str | None
     url: str
@@ -172,7 +174,13 @@ def _ready(facts: Facts) -> _Said:
 
 
 def _trouble(facts: Facts) -> tuple[str, str] | None:
-    return next((each.trouble for each in facts.pods if each.revision == facts.revision and each.trouble), None)
+    """What keeps the newest revision from starting, with the last words of its log."""
+    for each in facts.pods:
+        if each.revision == facts.revision and each.trouble and not each.deleting:
+            reason, message = each.trouble
+            words = facts.last_words.get(each.uid)
+            return reason, f"{message}; its log ends with: {words}" if words else message
+    return None
 
 
 def _word(reason: str) -> str:

@@ -44,7 +44,7 @@ class Lease:
 
     async def acquire(self) -> None:
         """Returns when the lease is ours."""
-        while not await self._tried():
+        while not await self._tried():  # noqa: ASYNC110 - the event is in the cluster
             await asyncio.sleep(_RENEW_S)
         logger.info("%s leads", self._identity)
 

@@ -67,15 +67,24 @@ def environment(
             "annotations": {names.CATALOG_GENERATION: str(entry.generation)},
             "ownerReferences": [owner],
         },
-        "spec": {
-            "scenario": entry.name,
-            "bundleGeneration": entry.generation,
-            "image": entry.image,
-            "bundleDigest": entry.bundle,
-            "toolsHash": entry.tools_hash,
-            "replicas": replicas,
-            "idleTimeout": idle_timeout,
-        },
+        "spec": _content(entry) | {"scenario": entry.name, "replicas": replicas, "idleTimeout": idle_timeout},
+    }
+
+
+def moved(entry: catalogue.Entry) -> dict[str, Any]:
+    """The change that moves an `Environment` to a newer row of the catalogue's index."""
+    return {
+        "metadata": {"annotations": {names.CATALOG_GENERATION: str(entry.generation)}},
+        "spec": _content(entry),
+    }
+
+
+def _content(entry: catalogue.Entry) -> dict[str, Any]:
+    return {
+        "bundleGeneration": entry.generation,
+        "image": entry.image,
+        "bundleDigest": entry.bundle,
+        "toolsHash": entry.tools_hash,
     }
 
 

@@ -36,6 +36,7 @@ class Observed:
         deployments, pods: Those that are its own.
         tool_lists: What pods listed since the controller started, beside those that the status remembers.
         faults: What became of asking the others, by UID.
+        last_words: The end of the log of pods that do not start, by UID. Hostile text.
         applied: The version of each Deployment, by name, after it was last applied.
         may_roll: Whether a revision may start beside another now.
         no_room: Why there is no room for its pods, or None.
@@ -45,6 +46,7 @@ class Observed:
     pods: Sequence[model.Pod] = ()
     tool_lists: Sequence[model.ToolList] = ()
     faults: Mapping[str, str] = field(default_factory=dict)
+    last_words: Mapping[str, str] = field(default_factory=dict)
     applied: Mapping[str, int] = field(default_factory=dict)
     may_roll: bool = True
     no_room: str | None = None
@@ -126,6 +128,7 @@ def plan(environment: model.Environment, observed: Observed, options: Options, *
         pods=observed.pods,
         tool_lists=view.tool_lists,
         faults=observed.faults,
+        last_words=observed.last_words,
         draining_since=since,
         waits=waits or (observed.no_room if view.awake and view.current is None else None),
         url=options.url.format(team=options.teams.get(environment.namespace, ""), scenario=environment.scenario),

@@ -13,11 +13,15 @@ from awm_registry.catalogue import model as catalogue
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """An entry to be applied; `replicas` and the idle timeout are given to new objects only."""
+    """An entry that a new object is made of, or that the object which is there is to be moved to.
+
+    Attributes:
+        warm: Whether a new object is awake from the start, and stays so.
+    """
 
     entry: catalogue.Entry
-    replicas: int
     is_new: bool
+    warm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +68,9 @@ def seeds(
             continue
         present = live.get(names.environment(scenario))
         if present is None:
-            found.append(Seed(entry, int(team.is_warm(scenario, position)), is_new=True))
+            found.append(Seed(entry, is_new=True, warm=team.is_warm(scenario, position)))
         elif not present.deleting and _is_newer(entry, present):
-            found.append(Seed(entry, present.replicas, is_new=False))
+            found.append(Seed(entry, is_new=False))
     return found, refused
 
 

@@ -75,12 +75,21 @@ class Watcher(Generic[_Item]):
                 await asyncio.sleep(backoff_s * (0.5 + self._rng.random()))
                 backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
 
+    def learn(self, document: Mapping[str, Any]) -> None:
+        """Takes what a write of our own was answered with, so that nothing is written twice."""
+        item = self._read(document)
+        self._put(item.name, item)
+
+    def forget(self, name: str) -> None:
+        """Takes it that an object is gone."""
+        self._changed(self.items.pop(name, None), None)
+
     async def _list(self) -> str:
         """Takes all that is there, and forgets what is gone."""
         documents, version = await self._api.list(self._kind, self._namespace, self._selector)
         found = {each.name: each for each in map(self._read, documents)}
         for name in self.items.keys() - found.keys():
-            self._changed(self.items.pop(name), None)
+            self.forget(name)
         for name, item in found.items():
             self._put(name, item)
         self.synced.set()
@@ -90,8 +99,7 @@ class Watcher(Generic[_Item]):
         """Takes one event; returns the version that it brings the copy to."""
         version: str = event.document["metadata"]["resourceVersion"]
         if event.type == "DELETED":
-            before = self.items.pop(event.document["metadata"]["name"], None)
-            self._changed(before, None)
+            self.forget(event.document["metadata"]["name"])
         elif event.type != "BOOKMARK":
             item = self._read(event.document)
             self._put(item.name, item)
