@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import pytest
 
+from cluster import fleets, stubs
 from cluster.testbed import clusters, tools
 
 NODES = 6
@@ -36,3 +37,18 @@ def _inside(cluster: clusters.Cluster) -> Iterator[None]:
     """Tests are in the cluster's network; others of the same run are not."""
     with cluster.namespaces.network():
         yield
+
+
+@pytest.fixture
+def stub(_inside: None) -> Iterator[stubs.Stub]:
+    """What answers for simulated pods."""
+    with stubs.serving() as running:
+        yield running
+
+
+@pytest.fixture
+def fleet(cluster: clusters.Cluster, stub: stubs.Stub, tmp_path: Path) -> Iterator[fleets.Fleet]:
+    """A team's namespace, removed afterwards."""
+    made = fleets.Fleet(cluster, tmp_path)
+    yield made
+    cluster.kubectl("delete", "namespace", made.namespace, "--wait=false")

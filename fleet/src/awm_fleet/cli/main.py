@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from awm_fleet.cli import bundle, demo, env, output, verify
+from awm_fleet.cli import bundle, controller, demo, env, output, verify
 from awm_runtime import errors
 
 EXIT_FAILED = 1
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.add_typer(env.app, name="env")
 app.add_typer(bundle.app, name="bundle")
+app.command("controller", epilog=controller.EXAMPLES)(controller.controller)
 app.command("verify", epilog=verify.EXAMPLES)(verify.verify)
 
 

@@ -7,6 +7,7 @@ import logging
 import random
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,6 @@ from awm_runtime import errors
 logger = logging.getLogger(__name__)
 
 _WORKERS = 16
-_INDEX_EVERY_S = 10.0
 _BEAT_S = 1.0
 _SILENT_AFTER_S = 30.0
 _CONNECTIONS = httpx.Limits(max_connections=64, max_keepalive_connections=0)
@@ -157,28 +157,27 @@ class Controller:
         while True:
             if self._index is not None and (state := _state(self._index)) != done and await self._seed(self._index):
                 done = state
-            await asyncio.sleep(_INDEX_EVERY_S if done is not None or self._index is None else _BEAT_S)
+            await asyncio.sleep(_BEAT_S)
 
     async def _seed(self, index: Path) -> bool:
         """Applies an index; whether all of it could be."""
         try:
-            entries, refused = seeding.newest(reading.entry(each) for each in reading.rows(index))
-        except (registry_errors.CatalogueError, reading.Unreadable) as exc:
+            entries, refused = seeding.newest(reading.rows(index))
+        except registry_errors.CatalogueError as exc:
             logger.error("the catalogue's index is not taken: %s", exc)
             return False
         well = True
         for view in self.views.values():
             wanted, missing = seeding.seeds(view.team, entries, view.environments.items)
-            for each in (*refused, *missing):
-                logger.error("%s is not served: %s", each.scenario, each.reason)
-            well &= await self._apply_seeds(view, wanted)
+            refused += missing
+            well &= not wanted or await self._apply_seeds(view, wanted)
+        for each in refused:
+            logger.error("%s is not served: %s", each.scenario, each.reason)
         return well
 
-    async def _apply_seeds(self, view: teams.TeamView, wanted: Any) -> bool:
+    async def _apply_seeds(self, view: teams.TeamView, wanted: Sequence[seeding.Seed]) -> bool:
         hands = asyncio.Semaphore(_WORKERS)
         faults: list[api.ApiError] = []
-        if not wanted:
-            return True
 
         async def apply(each: seeding.Seed) -> None:
             async with hands:

@@ -6,9 +6,11 @@ upgrade or a rollback of the chart never moves a scenario back that was regenera
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from awm_fleet.backends.kubernetes import model, names, settings
 from awm_registry.catalogue import model as catalogue
+from awm_registry.catalogue import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,21 @@ class Refused:
     reason: str
 
 
-def newest(entries: Iterable[catalogue.Entry]) -> tuple[dict[str, catalogue.Entry], list[Refused]]:
-    """The newest generation of each scenario that has an image, and the entries that cannot be used."""
+def newest(rows: Iterable[Any]) -> tuple[dict[str, catalogue.Entry], list[Refused]]:
+    """The newest generation of each scenario that has an image, and the rows that cannot be used.
+
+    Args:
+        rows: Those of an index, not looked at yet.
+    """
     found: dict[str, catalogue.Entry] = {}
     refused: list[Refused] = []
     seen: set[tuple[str, int]] = set()
-    for each in entries:
+    for row in rows:
+        try:
+            each = reading.entry(row)
+        except reading.Unreadable as exc:
+            refused.append(Refused(reading.name_of(row) or "a row without a name", str(exc)))
+            continue
         if (each.name, each.generation) in seen:
             refused.append(Refused(each.name, f"generation {each.generation} is in the index twice"))
             continue
