@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from awm_fleet.backends.kubernetes import definition, names
 from cluster import stubs
 from cluster.testbed import clusters
-
-from awm_fleet.backends.kubernetes import definition, names
 
 PATIENCE_S = 30.0
 SIMULATED = {
