@@ -36,7 +36,6 @@ PROGRAMS: Mapping[str, Mapping[str, str]] = {
     "coredns": {"coredns": "."},
     "helm3": {"helm3": "helm.sh/helm/v3/cmd/helm"},
     "helm4": {"helm4": "helm.sh/helm/v4/cmd/helm"},
-    "kubeconform": {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"},
 }
 _KWOK_STAGES = (
     "node/fast/node-initialize",

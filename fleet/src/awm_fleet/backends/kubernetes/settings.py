@@ -1,7 +1,7 @@
 """What the chart tells the controller: `config.json`, and the catalogue's index beside it."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 
@@ -18,17 +18,19 @@ class Team(_Strict):
 
     Attributes:
         scenarios: Their names; None: all of the index.
-        warm: How many are awake from the start (the first of the index), or which; the others sleep.
+        warm: How many are awake from the start and stay so (the first by name), or which; the others sleep.
     """
 
     name: str = pydantic.Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$")
     namespace: str = pydantic.Field(min_length=1, max_length=63)
     scenarios: tuple[str, ...] | None = None
-    warm: int | tuple[str, ...] = 0
+    warm: int | Literal["all"] | tuple[str, ...] = 0
 
     def is_warm(self, scenario: str, position: int) -> bool:
         """Whether the scenario at this position of the team's is awake from the start."""
-        return position < self.warm if isinstance(self.warm, int) else scenario in self.warm
+        if isinstance(self.warm, int):
+            return position < self.warm
+        return self.warm == "all" or scenario in self.warm
 
 
 class Pods(_Strict):
