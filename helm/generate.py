@@ -22,9 +22,7 @@ def files() -> dict[Path, str]:
     """Each file as it should be."""
     schema = yaml.safe_load((CHART / "values.schema.yaml").read_text(encoding="utf-8"))
     strict = {"$schema": "http://json-schema.org/draft-07/schema#", **_closed(schema)}
-    crd = SOURCE.format("awm_fleet.backends.kubernetes.definition") + yaml.safe_dump(
-        definition.definition(), sort_keys=False
-    )
+    head = SOURCE.format("awm_fleet.backends.kubernetes.definition")
     return {
         CHART / "values.schema.json": json.dumps(strict, indent=2) + "\n",
         CHART / "values.yaml": SOURCE.format("values.schema.yaml") + "".join(_values(schema, 0)),

@@ -51,4 +51,4 @@ def fleet(cluster: clusters.Cluster, stub: stubs.Stub, tmp_path: Path) -> Iterat
     """A team's namespace, removed afterwards."""
     made = fleets.Fleet(cluster, tmp_path)
     yield made
-    cluster.kubectl("delete", "namespace", made.namespace, "--wait=false")
+    cluster.kubectl("delete", "namespace", made.namespace, "--wait=false", "--ignore-not-found")

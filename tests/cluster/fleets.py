@@ -1,13 +1,14 @@
 """A team's namespace, an index, and controllers that run as processes: what the tests of the controller stand on."""
 
 import contextlib
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,29 @@ SIMULATED = {
     "node_selector": {"type": "kwok"},
     "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
 }
+SIMULATED_PODS = {"nodeSelector": SIMULATED["node_selector"], "tolerations": SIMULATED["tolerations"]}
+"""The same, as the chart's values have it."""
+
+
+Process = subprocess.Popen[bytes]
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator[Process]:
+    """A process for the length of a `with` block; its log is shown where a test fails."""
+    log = folder / f"controller-{time.monotonic_ns()}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        print(log.read_text())
 
 
 class Fleet:
@@ -58,26 +82,14 @@ class Fleet:
         unfinished.replace(self._folder / "index.json")
 
     @contextlib.contextmanager
-    def controller(self) -> Iterator["subprocess.Popen[bytes]"]:
-        """A controller for the length of a `with` block; its log is shown where a test fails."""
+    def controller(self) -> Iterator[Process]:
+        """A controller for the length of a `with` block."""
         config = self._folder / "config.json"
         config.write_text(json.dumps({**self.options, "teams": [self.team]}))
         command = [sys.executable, "-m", "awm_fleet", "controller", f"--config={config}", "--port=0"]
         command += [f"--index={self._folder / 'index.json'}", f"--namespace={self.namespace}"]
-        log = self._folder / f"controller-{time.monotonic_ns()}.log"
-        environment = {**os.environ, "KUBECONFIG": str(self.cluster.kubeconfig)}
-        with log.open("wb") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
-        try:
+        with running(command, self._folder, {**os.environ, "KUBECONFIG": str(self.cluster.kubeconfig)}) as process:
             yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            print(log.read_text())
 
     def environment(self, name: str = "rover") -> dict[str, Any]:
         """An `Environment`; empty when there is none."""
@@ -132,6 +144,14 @@ def entry(name: str = "rover", generation: int = 1, tools_hash: str = stubs.TOOL
         "tools_hash": tools_hash,
         **more,
     }
+
+
+def real_entry(number: int) -> dict[str, Any]:
+    """A row with digests as random as real ones."""
+    texts = (f"{kind}{number}".encode() for kind in ("image", "bundle", "tools"))
+    image, bundle, tools = (hashlib.sha256(each).hexdigest() for each in texts)
+    made = entry(f"scenario_{number}", tools_hash=f"sha256:{tools}", tier="gold", bundle=f"sha256:{bundle}")
+    return {**made, "image": f"{made['image'].partition('@')[0]}@sha256:{image}"}
 
 
 def revisions(deployments: Sequence[dict[str, Any]]) -> set[str]:

@@ -6,6 +6,8 @@ that a stub (`cluster.stubs`) can answer for all of them.
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -104,9 +106,10 @@ class Cluster:
         return self.namespaces.inside(self._programs / program, *arguments)
 
     def stop(self, name: str) -> None:
-        """Kills one part: "kube-apiserver", for example."""
+        """Kills one part, "kube-apiserver" for example; returns when it has ended."""
         process = self._running.pop(name)
-        process.kill()
+        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)  # nsenter is the parent of what it runs, and ends with it
         process.wait()
 
     def restart_api_server(self) -> None:

@@ -31,7 +31,8 @@ class Namespaces:
             "sleep",
             "infinity",
         ]
-        self._holder = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self._holder = subprocess.Popen(command, **quiet)
         self._first = self._find_first()
         self.run("ip", "link", "set", "lo", "up")
 
