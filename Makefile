@@ -10,10 +10,10 @@ export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup up down demo test test-unit test-contract test-e2e test-chart test-cluster testbed check imports format bench clean
+.PHONY: help setup up down demo test test-unit test-contract test-e2e test-chart test-cluster testbed check imports format bench bench-kubernetes clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(SYNCED) ## Install everything into .venv (the other targets do this by themselves)
 
@@ -69,6 +69,9 @@ format: setup ## Format the code and mend what lint can mend
 
 bench: setup ## Run the benchmarks: table on standard error, JSON on standard output (BENCH_ARGS="--write --only calls")
 	@PYTHONPATH=tests $(BIN)/python -m bench $(BENCH_ARGS)
+
+bench-kubernetes: setup ## Install 1,000 scenarios on simulated nodes and print what it takes (root; after `make testbed`)
+	@PYTHONPATH=tests $(BIN)/python -m cluster.bench $(BENCH_ARGS)
 
 clean: ## Remove what the other targets made
 	rm -rf .venv .tools .awm .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

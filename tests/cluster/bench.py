@@ -1,5 +1,7 @@
-"""`python -m cluster.bench`: a thousand scenarios on simulated nodes. The table goes to standard error, JSON to standard
-output. Handshakes are real; the pods that answer them are one stub."""
+"""`python -m cluster.bench`: a thousand scenarios on simulated nodes.
+
+The table goes to standard error, JSON to standard output. Handshakes are real; one stub answers them for all pods.
+"""
 
 import argparse
 import json
@@ -29,15 +31,18 @@ def main() -> None:
     if programs is None:
         sys.exit("the programs of Kubernetes are not built: run `make testbed`")
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory(prefix="awm-bench-") as folder:
-        nodes = given.scenarios // 150 + 2
-        with clusters.simulated(programs, Path(folder) / "cluster", nodes=nodes) as cluster:
-            with cluster.namespaces.network(), stubs.serving() as stub:
-                release = releases.Release(cluster, programs / "helm4", Path(folder))
-                release.teams = [{**release.teams[0], "quota": {"pods": 4 * given.scenarios}}]
-                release.values["teams"] = release.teams
-                release.index(*(fleets.entry(f"scenario_{number}") for number in range(given.scenarios)))
-                _measure(release, stub, given.scenarios, rows)
+    nodes = given.scenarios // 150 + 2
+    with (
+        tempfile.TemporaryDirectory(prefix="awm-bench-") as folder,
+        clusters.simulated(programs, Path(folder) / "cluster", nodes=nodes) as cluster,
+        cluster.namespaces.network(),
+        stubs.serving() as stub,
+    ):
+        release = releases.Release(cluster, programs / "helm4", Path(folder))
+        release.teams = [{**release.teams[0], "quota": {"pods": 4 * given.scenarios}}]
+        release.values["teams"] = release.teams
+        release.index(*(fleets.entry(f"scenario_{number}") for number in range(given.scenarios)))
+        _measure(release, stub, given.scenarios, rows)
     print(json.dumps({"machine": report.machine(), "scenarios": given.scenarios, "rows": rows}, indent=1))
 
 

@@ -36,6 +36,16 @@ def test_a_key_that_is_worked_on_comes_again_when_it_was_added_meanwhile() -> No
     assert asyncio.run(play()) == "a"
 
 
+def test_a_first_look_comes_before_others() -> None:
+    async def play() -> list[str]:
+        queue: queues.Queue[str] = queues.Queue(lambda: 0.0)
+        queue.add("a")
+        queue.add("b", first=True)
+        return [await queue.get() for _ in range(2)]
+
+    assert asyncio.run(play()) == ["b", "a"]
+
+
 def test_failures_wait_longer_and_longer_until_one_look_succeeds() -> None:
     queue: queues.Queue[str] = queues.Queue(lambda: 0.0)
     assert [queue.failed("a") for _ in range(3)] == [0.5, 1.0, 2.0]

@@ -32,7 +32,7 @@ from awm_runtime import errors
 
 logger = logging.getLogger(__name__)
 
-_WORKERS = 16
+_WORKERS = 24
 _BEAT_S = 1.0
 _SILENT_AFTER_S = 30.0
 _CONNECTIONS = httpx.Limits(max_connections=64, max_keepalive_connections=0)
@@ -56,7 +56,7 @@ class Controller:
         self.instances = instances.Instances(self._http)
         self.meter = metrics.Metrics(depth=lambda: len(self._queue), writes=lambda: connection.writes)
         self.views = {
-            each.namespace: teams.TeamView(connection, each, changed=self._queue.add, freed=self._room_changed, rng=rng)
+            each.namespace: teams.TeamView(connection, each, changed=self._changed, freed=self._room_changed, rng=rng)
             for each in config.teams
         }
         self._reconciler = reconciling.Reconciler(
@@ -91,6 +91,9 @@ class Controller:
             group.create_task(idle.run(), name="idle")
             for number in range(_WORKERS):
                 group.create_task(self._work(), name=f"worker {number}")
+
+    def _changed(self, key: teams.Key, is_new: bool) -> None:
+        self._queue.add(key, first=is_new)  # its owner waits to hear that it was accepted
 
     def _room_changed(self, namespace: str) -> None:
         self._reconciler.room_changed(namespace)

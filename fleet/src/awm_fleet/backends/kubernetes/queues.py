@@ -21,7 +21,7 @@ class Queue(Generic[_Key]):
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._ready: asyncio.Queue[_Key] = asyncio.Queue()
+        self._ready: asyncio.PriorityQueue[tuple[bool, int, _Key]] = asyncio.PriorityQueue()
         self._waiting: set[_Key] = set()
         self._working: set[_Key] = set()
         self._again: set[_Key] = set()
@@ -34,13 +34,13 @@ class Queue(Generic[_Key]):
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, key: _Key) -> None:
-        """Looks at a key as soon as there is a hand free."""
+    def add(self, key: _Key, *, first: bool = False) -> None:
+        """Looks at a key as soon as there is a hand free; before others where it is `first`."""
         if key in self._working:
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting.add(key)
-            self._ready.put_nowait(key)
+            self._ready.put_nowait((not first, next(self._order), key))
 
     def add_after(self, key: _Key, delay_s: float) -> None:
         """Looks at a key after a while; the soonest of several counts."""
@@ -63,7 +63,7 @@ class Queue(Generic[_Key]):
 
     async def get(self) -> _Key:
         """The next key; say `done` afterwards."""
-        key = await self._ready.get()
+        _, _, key = await self._ready.get()
         self._waiting.discard(key)
         self._working.add(key)
         return key

@@ -21,7 +21,7 @@ class TeamView:
     """A copy of a team's objects that is kept up to date.
 
     Args:
-        changed: Is called with each environment that something happened to.
+        changed: Is called with each environment that something happened to, and whether it is a new one.
         freed: Is called with the namespace when its quotas changed.
     """
 
@@ -30,7 +30,7 @@ class TeamView:
         connection: api.Api,
         team: settings.Team,
         *,
-        changed: Callable[[Key], None],
+        changed: Callable[[Key, bool], None],
         freed: Callable[[str], None],
         rng: random.Random,
     ) -> None:
@@ -78,17 +78,17 @@ class TeamView:
 
     def _environment(self, before: model.Environment | None, after: model.Environment | None) -> None:
         if (each := after or before) is not None:
-            self._changed(Key(self.team.namespace, each.name))
+            self._changed(Key(self.team.namespace, each.name), each.status.state is None)
 
     def _deployment(self, before: model.Deployment | None, after: model.Deployment | None) -> None:
         if (each := after or before) is not None:
             _keep(self._deployments, each.environment, each.name, after)
-            self._changed(Key(self.team.namespace, each.environment))
+            self._changed(Key(self.team.namespace, each.environment), False)
 
     def _pod(self, before: model.Pod | None, after: model.Pod | None) -> None:
         if (each := after or before) is not None:
             _keep(self._pods, each.environment, each.name, after)
-            self._changed(Key(self.team.namespace, each.environment))
+            self._changed(Key(self.team.namespace, each.environment), False)
 
     def _quota(self, _before: quotas.Quota | None, _after: quotas.Quota | None) -> None:
         self._freed(self.team.namespace)
