@@ -1,7 +1,7 @@
 # `make` lists the targets. GNU make 4 and any POSIX shell.
 
 PYTHON ?= python3
-PORT ?= 8001
+PORT ?= 8080
 EXAMPLE ?= library
 BIN := $(CURDIR)/.venv/bin
 SYNCED := .venv/.synced
@@ -10,7 +10,7 @@ export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup up down demo test test-unit test-contract test-e2e test-chart test-cluster testbed check imports format bench bench-kubernetes clean
+.PHONY: help setup up down demo test test-unit test-contract test-e2e test-chart test-cluster testbed check imports format bench bench-router bench-kubernetes clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,13 +22,11 @@ $(SYNCED): uv.lock pyproject.toml images/runtime/pyproject.toml registry/pyproje
 	@$(PYTHON) .ci/workspace.py sync
 	@touch $@
 
-# The shell's process id is the server's: `exec` replaces the one by the other.
-up: setup ## Serve the example scenario at http://127.0.0.1:8001/mcp until Ctrl-C (PORT=, EXAMPLE=)
-	@mkdir -p .awm
-	@echo $$$$ > .awm/up.pid; exec $(BIN)/awm env start $(EXAMPLE) --port $(PORT)
+up: setup ## Serve the example scenarios at http://127.0.0.1:8080 until Ctrl-C (PORT=)
+	@exec $(BIN)/awm up --port $(PORT)
 
 down: ## Stop what `make up` started in this checkout
-	@$(PYTHON) .ci/workspace.py down
+	@if [ -x $(BIN)/awm ]; then $(BIN)/awm down; else echo "nothing runs here: nothing is installed"; fi
 
 demo: setup ## Play a task of the example call by call, and judge it
 	@$(BIN)/awm demo $(EXAMPLE)
@@ -69,6 +67,9 @@ format: setup ## Format the code and mend what lint can mend
 
 bench: setup ## Run the benchmarks: table on standard error, JSON on standard output (BENCH_ARGS="--write --only calls")
 	@PYTHONPATH=tests $(BIN)/python -m bench $(BENCH_ARGS)
+
+bench-router: setup ## Measure what the router costs: table on standard error, JSON on standard output (BENCH_ARGS=--quick)
+	@PYTHONPATH=tests $(BIN)/python -m bench.router $(BENCH_ARGS)
 
 bench-kubernetes: setup ## Install 1,000 scenarios on simulated nodes and print what it takes (root; after `make testbed`)
 	@PYTHONPATH=tests $(BIN)/python -m cluster.bench $(BENCH_ARGS)

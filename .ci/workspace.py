@@ -1,4 +1,4 @@
-"""Sets up the checkout (`sync`) and stops what `make up` started in it (`down`).
+"""Sets up the checkout (`sync`).
 
 Standard library only, and readable by any Python 3, so that an old interpreter gets a message and no syntax error.
 Nothing is written outside the checkout except uv's own cache.
@@ -7,10 +7,8 @@ Nothing is written outside the checkout except uv's own cache.
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,8 +17,6 @@ OLDEST_UV = (0, 9)
 UV_LINK = ROOT / ".tools" / "bin" / "uv"
 PRIVATE_UV = ROOT / ".tools" / "uv"
 PRIVATE_UV_REQUIREMENT = "uv==0.13.8"
-PID_FILE = ROOT / ".awm" / "up.pid"
-STOP_SECONDS = 30
 
 
 def fail(message):
@@ -106,40 +102,5 @@ def sync():
         fail("uv could not sync .venv, see above")
 
 
-def command_line(pid):
-    """Returns the command line of a running process, or an empty text."""
-    try:
-        if Path("/proc/self").exists():
-            return Path("/proc/{}/cmdline".format(pid)).read_bytes().replace(b"\0", b" ").decode()
-        return subprocess.run(
-            ["ps", "-ww", "-o", "args=", "-p", str(pid)], stdout=subprocess.PIPE, check=False
-        ).stdout.decode()
-    except OSError:
-        return ""
-
-
-def serves_this_checkout(pid):
-    """Says whether a process is the `awm` of this checkout; a pid alone may have been handed to another program."""
-    return str(ROOT / ".venv" / "bin" / "awm") in command_line(pid)
-
-
-def down():
-    """Stops the server that `make up` started in this checkout and waits until it is gone."""
-    try:
-        pid = int(PID_FILE.read_text())
-    except (OSError, ValueError):
-        pid = 0
-    if not pid or not serves_this_checkout(pid):
-        print("down: nothing that `make up` started is running here")
-        return
-    os.kill(pid, signal.SIGTERM)
-    give_up = time.monotonic() + STOP_SECONDS
-    while serves_this_checkout(pid):
-        if time.monotonic() > give_up:
-            fail("process {} has not stopped after {} s".format(pid, STOP_SECONDS))
-        time.sleep(0.05)
-    print("down: stopped")
-
-
 if __name__ == "__main__":
-    {"sync": sync, "down": down}[sys.argv[1]]()
+    {"sync": sync}[sys.argv[1]]()

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import calls, episodes, load, memory, report, starts, worlds
+from awm_fleet import examples
+from bench import calls, episodes, fleet, load, memory, report, starts, worlds
 
 PAGE = worlds.ROOT / "docs" / "benchmarks.md"
 _MEMORY_DISK = Path("/dev/shm")  # where episodes live in production; a disk's pace is not what is measured
@@ -22,6 +23,8 @@ class Size:
     lives: int
     counts: tuple[int, ...]
     starts: int
+    asleep: int
+    woken: int
 
     def kinds(self) -> dict[str, Callable[[worlds.World, Path], Iterator[report.Row]]]:
         """The benchmarks by name, ready to be run on a scenario and an empty folder."""
@@ -33,8 +36,11 @@ class Size:
         }
 
 
-FULL = Size(calls=calls.Effort(rounds=3, seconds=3), lives=300, counts=(256, 1024), starts=5)
-QUICK = Size(calls=calls.Effort(rounds=1, seconds=1), lives=10, counts=(8, 16), starts=1)
+FLEET = "fleet"
+"""The one kind that is about all scenarios together."""
+
+FULL = Size(calls=calls.Effort(rounds=3, seconds=3), lives=300, counts=(256, 1024), starts=5, asleep=1000, woken=100)
+QUICK = Size(calls=calls.Effort(rounds=1, seconds=1), lives=10, counts=(8, 16), starts=1, asleep=8, woken=4)
 
 
 def main() -> None:
@@ -49,6 +55,10 @@ def main() -> None:
     rows: list[report.Row] = []
     for world, kind, folder in _runs(given.scenario, list(kinds)):
         for row in kinds[kind](world, folder):
+            rows.append(row)
+            _say_row(row)
+    if FLEET in given.only or not given.only:
+        for row in _fleet(given.scenario, size):
             rows.append(row)
             _say_row(row)
     if given.write:
@@ -66,11 +76,21 @@ def _runs(scenarios: list[str], kinds: list[str]) -> Iterator[tuple[worlds.World
                     yield world, kind, Path(state)
 
 
+def _fleet(scenarios: list[str], size: Size) -> Iterator[report.Row]:
+    disk = _MEMORY_DISK if _MEMORY_DISK.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="awm-bench-", dir=disk) as folder:
+        prepared = list(worlds.prepared(scenarios, Path(folder) / "bundles"))
+        own = [world for world in prepared if world.name not in examples.names()]
+        yield from fleet.measure(
+            own or prepared, Path(folder), episodes=size.counts[-1], asleep=size.asleep, woken=size.woken
+        )
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench BENCH_ARGS=...", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a little of everything: shows that it runs, no more")
     parser.add_argument("--scenario", action="append", default=[], choices=worlds.names(), help="only this one")
-    parser.add_argument("--only", action="append", default=[], choices=list(QUICK.kinds()), help="only this kind")
+    parser.add_argument("--only", action="append", default=[], choices=[*QUICK.kinds(), FLEET], help="only this kind")
     parser.add_argument("--write", action="store_true", help="write the tables into docs/benchmarks.md")
     return parser.parse_args()
 

@@ -35,8 +35,26 @@ def require() -> None:
         raise SystemExit("bench: calls are measured with wrk, which is missing: apt-get install wrk")
 
 
-def run(instance: serving.Instance, episodes: list[str], tool: str, *, era: Era, seconds: int, scratch: Path) -> Load:
+def run(
+    instance: serving.Instance,
+    episodes: list[str],
+    tool: str,
+    *,
+    era: Era,
+    seconds: int,
+    scratch: Path,
+    url: str | None = None,
+) -> Load:
     """Calls a tool from one connection for each episode, for some seconds.
+
+    Args:
+        instance: Where the episodes are.
+        episodes: Their ids.
+        tool: The tool.
+        era: The protocol.
+        seconds: How long.
+        scratch: An empty folder.
+        url: Where it is called, for example through a router; by default the instance's agent plane.
 
     Raises:
         RuntimeError: A call was not answered, or its answer was an error.
@@ -45,7 +63,8 @@ def run(instance: serving.Instance, episodes: list[str], tool: str, *, era: Era,
     plan.write_text(_plan(episodes, tool, era))
     before = [_tally(instance, each) for each in episodes]
     used = instance.cpu_seconds()
-    command = ["wrk", "-t1", f"-c{len(episodes)}", f"-d{seconds}s", "-s", str(_SCRIPT), instance.address.agent_url]
+    target = url or instance.address.agent_url
+    command = ["wrk", "-t1", f"-c{len(episodes)}", f"-d{seconds}s", "-s", str(_SCRIPT), target]
     done = subprocess.run([*command, "--", str(plan)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"wrk failed: {done.stderr or done.stdout}")

@@ -1,10 +1,12 @@
-"""What the contract tests talk to: a real instance that serves the conformance scenario."""
+"""What the contract tests talk to: a real instance that serves the conformance scenario, and a router before it."""
 
 import runpy
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import fleets
 import pytest
 
 from awm_runtime.bundle import model, writing
@@ -13,12 +15,20 @@ from awm_runtime.server import launching, tools
 ENVIRONMENT = Path(__file__).parent / "conformance" / "environment.py"
 
 
+@dataclass(frozen=True)
+class Reached:
+    """MCP URLs of a server: of its default episode, and of one that nobody opened."""
+
+    default: str
+    unknown: str
+
+
 @pytest.fixture(scope="session")
-def mcp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the instance's agent plane."""
-    folder = tmp_path_factory.mktemp("instance")
+def conformance_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The conformance scenario."""
+    folder = tmp_path_factory.mktemp("conformance")
     bundle = model.Bundle(
-        root=folder / "bundle",
+        root=folder / "conformance",
         scenario=model.Scenario(
             name="conformance",
             title="Conformance",
@@ -34,5 +44,23 @@ def mcp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         tools=tuple(tools.from_app(runpy.run_path(str(ENVIRONMENT))["app"]).served),
     )
     writing.write(bundle, bundle.root)
-    with launching.launched(bundle.root, folder / "state") as instance:
-        yield instance.address.agent_url
+    return bundle.root
+
+
+@pytest.fixture(scope="session", params=["direct", "routed"])
+def mcp_server(
+    request: pytest.FixtureRequest, conformance_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Reached]:
+    """The scenario as its instance serves it, and the same through a router, which wakes it."""
+    state = tmp_path_factory.mktemp(request.param)
+    if request.param == "direct":
+        with launching.launched(conformance_bundle, state) as instance:
+            url = instance.address.agent_url
+            yield Reached(f"{url}/mcp", f"{url}/e/unheard-of/mcp")
+        return
+    catalogue = fleets.catalogue([conformance_bundle], tmp_path_factory.mktemp("catalogue"))
+    with (
+        fleets.instances({"conformance": conformance_bundle}, state) as running,
+        fleets.router(running.directory, catalogue) as router,
+    ):
+        yield Reached(f"{router.url}/s/conformance/mcp", f"{router.url}/e/unheard-of/mcp")

@@ -18,9 +18,9 @@ MODES = [("auto", "2026-07-28"), ("2026-07-28", "2026-07-28"), ("legacy", "2025-
 
 
 @pytest.mark.parametrize(("mode", "version"), MODES)
-def test_sdk_2_lists_calls_and_sees_a_refusal_as_a_result(mcp_server: str, mode: Any, version: str) -> None:
+def test_sdk_2_lists_calls_and_sees_a_refusal_as_a_result(mcp_server: Any, mode: Any, version: str) -> None:
     async def play() -> None:
-        async with mcp.Client(f"{mcp_server}/mcp", mode=mode) as client:
+        async with mcp.Client(mcp_server.default, mode=mode) as client:
             assert client.session.protocol_version == version
             assert [tool.name for tool in (await client.list_tools()).tools] == TOOLS
             called = await client.call_tool("test_simple_text", {})
@@ -33,9 +33,9 @@ def test_sdk_2_lists_calls_and_sees_a_refusal_as_a_result(mcp_server: str, mode:
 
 
 @pytest.mark.parametrize(("mode", "version"), MODES)
-def test_sdk_2_is_told_that_an_episode_is_unknown(mcp_server: str, mode: Any, version: str) -> None:
+def test_sdk_2_is_told_that_an_episode_is_unknown(mcp_server: Any, mode: Any, version: str) -> None:
     async def play() -> None:
-        async with mcp.Client(f"{mcp_server}/e/unheard-of/mcp", mode=mode) as client:
+        async with mcp.Client(mcp_server.unknown, mode=mode) as client:
             await client.list_tools()
 
     with pytest.raises(ExceptionGroup) as caught:
@@ -45,10 +45,10 @@ def test_sdk_2_is_told_that_an_episode_is_unknown(mcp_server: str, mode: Any, ve
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 def test_sdk_2_is_told_that_a_request_is_too_large_and_can_go_on(
-    mcp_server: str, mode: Literal["auto", "legacy"]
+    mcp_server: Any, mode: Literal["auto", "legacy"]
 ) -> None:
     async def play() -> mcp.MCPError:
-        async with mcp.Client(f"{mcp_server}/mcp", mode=mode) as client:
+        async with mcp.Client(mcp_server.default, mode=mode) as client:
             with pytest.raises(mcp.MCPError) as caught:
                 await client.call_tool("json_schema_2020_12_tool", {"name": "x" * 10_000_000})
             assert not (await client.call_tool("test_simple_text", {})).is_error
@@ -58,8 +58,13 @@ def test_sdk_2_is_told_that_a_request_is_too_large_and_can_go_on(
     assert error.data == {"code": "too_large", "class": "agent"}
 
 
-def test_sdk_1_30_lists_calls_and_gets_each_kind_of_error(mcp_server: str, python_with_sdk_1_30: pathlib.Path) -> None:
-    played = subprocess.run([python_with_sdk_1_30, SCRIPT, mcp_server], capture_output=True, text=True, timeout=120)
+def test_sdk_1_30_lists_calls_and_gets_each_kind_of_error(mcp_server: Any, python_with_sdk_1_30: pathlib.Path) -> None:
+    played = subprocess.run(
+        [python_with_sdk_1_30, SCRIPT, mcp_server.default, mcp_server.unknown],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert played.returncode == 0, played.stderr
     seen = json.loads(played.stdout)
     assert seen["version"] == "2025-11-25"

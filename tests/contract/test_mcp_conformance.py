@@ -148,12 +148,12 @@ def suite(cache_folder: pathlib.Path, missing: Callable[[str, str], NoReturn]) -
 
 
 @pytest.fixture(scope="session")
-def played(suite: Suite, mcp_server: str, tmp_path_factory: pytest.TempPathFactory) -> Checks:
+def played(suite: Suite, mcp_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Checks:
     """The checks of every scenario that the suite played, by scenario and version."""
     checks = {}
     for version in VERSIONS:
         out = tmp_path_factory.mktemp("conformance")
-        suite("server", "--url", f"{mcp_server}/mcp", "--suite", "all", "--spec-version", version, "-o", out)
+        suite("server", "--url", mcp_server.default, "--suite", "all", "--spec-version", version, "-o", out)
         for scenario in (name for name, at in RUN if at == version):
             # Folders are named server-<scenario>-<time>; a scenario's name may begin another's.
             (folder,) = out.glob(f"server-{scenario}-[0-9][0-9][0-9][0-9]-*")

@@ -32,6 +32,20 @@ def test_a_quick_run_prints_figures_of_every_kind_as_json(missing: Callable[[str
         assert row["what"] in done.stderr
 
 
+def test_a_quick_run_of_the_routers_benchmark_prints_every_row(missing: Callable[[str, str], NoReturn]) -> None:
+    if shutil.which("wrk") is None:
+        missing("wrk", "no wrk on the PATH: apt-get install wrk")
+    command = [sys.executable, "-m", "bench.router", "--quick"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    for beginning in ("direct, 1", "through the router, 1", "through the router, 64", "open 16", "50 calls", "memory"):
+        assert any(row["what"].startswith(beginning) for row in rows), f"no row about {beginning}"
+    [crowd] = [row for row in rows if row["what"].startswith("50 calls")]
+    assert (crowd["figures"]["answered"], crowd["figures"]["lost"]) == (50, 0)
+
+
 def test_a_row_is_missed_when_one_of_its_figures_is_over_its_bound() -> None:
     limits = (report.Limit("p50_ms", "below", 3.0), report.Limit("p99_ms", "below", 10.0))
     assert report.Row("rover", "open", {"p50_ms": 1.0, "p99_ms": 10.0}, limits).cells()[2:] == (

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bundles
+import hostile
 import instances
 import psutil
 import pytest
@@ -26,27 +27,9 @@ from awm_runtime.contract import problems
 
 SECRET = "not-for-scenario-code"
 
-HOSTILE = '''
-import ctypes, glob, json, os, pathlib, resource, select, signal, socket, sqlite3, stat, struct, subprocess, sys, time
-
-from fastapi import FastAPI
-from sqlalchemy import create_engine, text
-
-app = FastAPI()
-engine = create_engine(os.environ["DATABASE_PATH"])
-
-
-@app.post("/attempt", operation_id="attempt")
-def attempt(code: str, facts: str):
-    """Runs the code of an attempt; `w` is what it may reach for, `found` what it got hold of."""
-    scope = {**globals(), "w": json.loads(facts), "found": None}
-    try:
-        exec(code, scope)
-    except BaseException as exc:
-        return {"refused": type(exc).__name__, "why": str(exc)}
-    return {"found": repr(scope["found"])}
-
-
+HOSTILE = (
+    hostile.ATTEMPTS
+    + '''
 @app.get("/hello", operation_id="hello")
 def hello():
     return "hello"
@@ -105,6 +88,7 @@ def ask_the_judge(request):
     (length,) = struct.unpack(">I", peer.recv(4))
     return json.loads(peer.recv(length))
 '''
+)
 
 FILES = {
     "read a file of the user's": "found = open(w['secret']).read()",

@@ -50,16 +50,10 @@ def variables(tmp_path: Path, uv: Path) -> dict[str, str]:
 
 @pytest.fixture
 def port() -> int:
-    """The first of two ports side by side that nobody listens on."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -71,7 +65,7 @@ def up(clone: Path, variables: Mapping[str, str], port: int) -> Iterator["subpro
         subprocess.Popen(command, cwd=clone, env=variables, stdout=log, stderr=log, start_new_session=True) as process,
     ):
         try:
-            with client.ToolClient(f"http://127.0.0.1:{port}/mcp") as tools:
+            with client.ToolClient(f"http://127.0.0.1:{port}/s/library/mcp") as tools:
                 instances.wait_for(lambda: process.poll() is not None or tools.tools(), within_s=120)
             assert process.poll() is None, (clone.parent / "up.log").read_text()
             yield process
@@ -96,13 +90,17 @@ def call_with_sdk_1_30(python: Path, url: str, **arguments: str) -> list[str]:
 def test_a_fresh_clone_serves_every_mcp_client_shows_changes_and_judges(
     clone: Path, variables: Mapping[str, str], port: int, up: "subprocess.Popen[str]", python_with_sdk_1_30: Path
 ) -> None:
-    url = f"http://127.0.0.1:{port}/mcp"
-    names = asyncio.run(asyncio.wait_for(call_with_sdk_2(url, name="With SDK 2"), 60))
-    assert TOOL in names
-    assert call_with_sdk_1_30(python_with_sdk_1_30, url, name="With SDK 1.30") == names
-    with client.ControlClient(f"http://127.0.0.1:{port + 1}") as control:
-        added = control.diff("ep_default")["reading_lists"]["added"]
+    fleet = f"http://127.0.0.1:{port}"
+    with client.ControlClient(fleet) as control:
+        [episode] = control.open(scenario="library", task="rain-hold")
+        names = asyncio.run(asyncio.wait_for(call_with_sdk_2(episode.mcp_url, name="With SDK 2"), 60))
+        assert TOOL in names
+        assert call_with_sdk_1_30(python_with_sdk_1_30, episode.mcp_url, name="With SDK 1.30") == names
+        added = control.diff(episode.id)["reading_lists"]["added"]
     assert [row["name"] for row in added] == ["With SDK 2", "With SDK 1.30"]
+    default = f"{fleet}/s/library/mcp"
+    assert asyncio.run(asyncio.wait_for(call_with_sdk_2(default, name="With SDK 2"), 60)) == names
+    assert call_with_sdk_1_30(python_with_sdk_1_30, default, name="With SDK 1.30") == names
 
     demo = subprocess.run(
         ["make", "demo", PYTHON], cwd=clone, env=variables, capture_output=True, text=True, timeout=120
@@ -111,13 +109,15 @@ def test_a_fresh_clone_serves_every_mcp_client_shows_changes_and_judges(
     assert "verdict: completed, reward 1" in demo.stdout
 
     family = psutil.Process(up.pid).children(recursive=True)
-    assert family
+    assert len(family) >= 4  # the supervisor, its zygote, a router, the library
     os.killpg(up.pid, signal.SIGINT)
     up.wait(60)
     assert not [process for process in family if process.is_running()]
     log = (clone.parent / "up.log").read_text()
-    assert f"MCP      {url}" in log
-    assert ".venv/bin/awm demo library" in log
+    assert default in log
+    assert f"{fleet}/s/clinic/mcp" in log
+    assert ".venv/bin/awm status" in log
+    assert not list((clone / ".awm" / "fleet").glob("*.sock"))
     assert "Traceback" not in log
     assert "***" not in log  # what make says of a command that ends by a signal or with a status
     assert not list((clone.parent / "home").iterdir())

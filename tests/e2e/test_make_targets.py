@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 AWM = """#!/bin/sh
+if [ "$1" = down ]; then echo "down: $*"; exit 0; fi
 trap 'echo stopped; exit 0' INT TERM
 echo "up: $*"
 while :; do sleep 0.05; done
@@ -38,12 +39,12 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def up(checkout: Path) -> Iterator["subprocess.Popen[str]"]:
-    command = ["make", "up", f"PYTHON={sys.executable}", "EXAMPLE=library", "PORT=1234"]
+    command = ["make", "up", f"PYTHON={sys.executable}", "PORT=1234"]
     with subprocess.Popen(
         command, cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "up: env start library --port 1234\n"
+        assert process.stdout.readline() == "up: up --port 1234\n"
         yield process
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -59,23 +60,14 @@ def test_ctrl_c_ends_make_up_without_a_word_from_make(up: "subprocess.Popen[str]
     assert up.communicate(timeout=60) == ("stopped\n", "")
 
 
-def test_make_down_stops_what_make_up_started(checkout: Path, up: "subprocess.Popen[str]") -> None:
-    assert down(checkout) == "down: stopped\n"
-    assert up.communicate(timeout=60) == ("stopped\n", "")
-    assert up.returncode == 0
+def test_make_down_is_awm_down(checkout: Path) -> None:
+    assert down(checkout) == "down: down\n"
 
 
-def test_make_down_says_so_when_nothing_runs(checkout: Path) -> None:
-    assert down(checkout).startswith("down: nothing")
-
-
-def test_make_down_leaves_a_stranger_with_the_old_process_id_alone(checkout: Path) -> None:
-    with subprocess.Popen(["sleep", "60"]) as stranger:
-        (checkout / ".awm").mkdir()
-        (checkout / ".awm" / "up.pid").write_text(f"{stranger.pid}\n")
-        assert down(checkout).startswith("down: nothing")
-        assert stranger.poll() is None
-        stranger.kill()
+def test_make_down_installs_nothing(checkout: Path) -> None:
+    shutil.rmtree(checkout / ".venv")
+    assert down(checkout).startswith("nothing runs here")
+    assert not (checkout / ".venv").exists()
 
 
 def test_make_setup_does_nothing_the_second_time(checkout: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-import instances
+import local_fleets
 import pytest
 
 from awm_fleet import examples
@@ -26,7 +26,7 @@ def blocks(kind: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str], NoReturn]) -> dict[str, str]:
-    """What each block of commands prints, by its text; the first one only says where the instance is."""
+    """What each block of commands prints, by its text; the first one only says where the fleet is."""
     if shutil.which("curl") is None:
         missing("curl", "no curl on the PATH")
     folder = tmp_path_factory.mktemp("tutorial")
@@ -34,9 +34,9 @@ def printed(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, st
     [program] = blocks("python")
     (folder / "solve.py").write_text(program, encoding="utf-8")
     addresses, *commands = blocks("console")
-    assert re.fullmatch(r"(export (AGENT|CONTROL)=\S+\n){2}", addresses)
-    with instances.running(examples.path("library"), folder / "state") as instance:
-        told = {"AGENT": instance.address.agent_url, "CONTROL": instance.address.control_url}
+    assert re.fullmatch(r"export FLEET=\S+\n", addresses)
+    with local_fleets.running([examples.path(name) for name in examples.names()], folder / "state") as fleet:
+        told = {"FLEET": fleet.url}
         script = f"echo '{NEXT_BLOCK}'\n".join(commands)
         played = subprocess.run(
             ["bash", "-e", "-u", "-o", "pipefail", "-c", script],

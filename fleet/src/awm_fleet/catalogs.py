@@ -23,7 +23,7 @@ def bundle_folders(given: Iterable[Path]) -> list[Path]:
     Raises:
         BundleError: A folder is neither.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}
     for folder in given:
         if (folder / "scenario.json").exists():
             inside = [folder]
@@ -31,14 +31,15 @@ def bundle_folders(given: Iterable[Path]) -> list[Path]:
             inside = sorted(each.parent for each in folder.glob("*/scenario.json")) if folder.is_dir() else []
         if not inside:
             raise errors.BundleError(f"{folder}: no bundle here; a bundle is a folder with scenario.json in it")
-        found |= dict.fromkeys(each.resolve() for each in inside)
-    return list(found)
+        found |= {each.resolve(): each for each in inside}
+    return list(found.values())
 
 
 def build(folders: Iterable[Path], out: Path) -> Iterator[model.Entry | Refused]:
     """Describes each bundle in the folder `out`, and writes the index when all are done.
 
-    One bundle at a time is in memory. One that cannot be read is refused; the others are served.
+    One bundle at a time is in memory. One that cannot be read is refused and the others are served; where there are no
+    others, an earlier index stays.
     """
     rows: dict[tuple[str, int], model.Entry] = {}
     for folder in folders:
@@ -52,11 +53,12 @@ def build(folders: Iterable[Path], out: Path) -> Iterator[model.Entry | Refused]
         else:
             rows[row.name, row.generation] = row
             yield row
-    writing.write_index(rows.values(), out)
+    if rows:
+        writing.write_index(rows.values(), out)
 
 
 def _described(folder: Path, out: Path) -> model.Entry:
     bundle = reading.read(folder)
-    row = writing.entry(bundle, folder=folder)
+    row = writing.entry(bundle, folder=folder.resolve())
     writing.describe(bundle, row, out)
     return row

@@ -77,12 +77,3 @@ class Directory(Protocol):
                 breaker is open, with diagnostics.
         """
         ...
-
-
-def state(instances: Sequence[Instance]) -> State:
-    """The state of a scenario with these instances: the best of theirs, asleep where there are none."""
-    states = {each.state for each in instances}
-    return next((best for best in _BEST_FIRST if best in states), "asleep")
-
-
-_BEST_FIRST: tuple[State, ...] = ("ready", "starting", "draining", "failed")

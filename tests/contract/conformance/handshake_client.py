@@ -20,10 +20,10 @@ async def opened(url: str) -> AsyncIterator[ClientSession]:
         yield session
 
 
-async def status_of_a_large_request(server: str) -> int:
+async def status_of_a_large_request(url: str) -> int:
     """The HTTP status that ended the connection: this client has no other way to say so."""
     try:
-        async with opened(f"{server}/mcp") as session:
+        async with opened(url) as session:
             await session.initialize()
             await session.call_tool("json_schema_2020_12_tool", {"name": "x" * 10_000_000})
     except ExceptionGroup as group:
@@ -36,13 +36,13 @@ def _only(group: BaseExceptionGroup[BaseException]) -> Any:
     return _only(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
-async def seen(server: str) -> dict[str, Any]:
-    async with opened(f"{server}/mcp") as session:
+async def seen(url: str, unknown_url: str) -> dict[str, Any]:
+    async with opened(url) as session:
         handshake = await session.initialize()
         listed = await session.list_tools()
         called = await session.call_tool("test_simple_text", {})
         refused = await session.call_tool("test_error_handling", {})
-    async with opened(f"{server}/e/unheard-of/mcp") as session:
+    async with opened(unknown_url) as session:
         try:
             await session.initialize()
         except McpError as error:
@@ -53,13 +53,13 @@ async def seen(server: str) -> dict[str, Any]:
         "called": [called.isError, called.content[0].text],
         "refused": [refused.isError, refused.content[0].text],
         "unknown": unknown,
-        "large": await status_of_a_large_request(server),
+        "large": await status_of_a_large_request(url),
     }
 
 
 async def main() -> None:
     with anyio.fail_after(WAIT_S):
-        print(json.dumps(await seen(sys.argv[1])))
+        print(json.dumps(await seen(*sys.argv[1:])))
 
 
 anyio.run(main)

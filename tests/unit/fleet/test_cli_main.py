@@ -1,13 +1,10 @@
 """Every command with bad input: one line that says what to do, the right status, never a traceback."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+import commands
 import pytest
-
-from awm_fleet.cli import main
 
 REFERENCE = {
     "env start": "--scenario --envs_load_path --db_path --host --port --db_schema_path --sample_path --output_dir",
@@ -18,27 +15,14 @@ REFERENCE = {
 }
 
 
-@dataclass
-class Ended:
-    status: int | str | None
-    out: str
-    err: str
-
-
 @pytest.fixture
-def awm(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    def run(*arguments: object) -> Ended:
-        with pytest.raises(SystemExit) as stop:
-            main.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Ended(stop.value.code, captured.out, captured.err)
-
-    return run
+def awm(capsys: pytest.CaptureFixture[str]) -> commands.Awm:
+    return commands.Awm(capsys)
 
 
 @pytest.mark.parametrize("command", REFERENCE)
 def test_help_names_the_flags_of_the_reference_and_shows_examples(
-    awm: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, command: str
+    awm: commands.Awm, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     ended = awm(*command.split(), "--help")
@@ -50,7 +34,7 @@ def test_help_names_the_flags_of_the_reference_and_shows_examples(
 
 @pytest.mark.parametrize("flag", ["--input_db", "--input-db"])
 @pytest.mark.parametrize("command", ["reset_db", "reset-db"])
-def test_underscores_and_dashes_are_the_same(awm: Callable[..., Ended], command: str, flag: str) -> None:
+def test_underscores_and_dashes_are_the_same(awm: commands.Awm, command: str, flag: str) -> None:
     ended = awm("env", command, flag, "no-such-file", "--input_sample", "x")
     assert (ended.status, ended.err) == (1, "error: no-such-file: no such file; name it with --input_db\n")
 
@@ -69,7 +53,7 @@ def test_underscores_and_dashes_are_the_same(awm: Callable[..., Ended], command:
         ("env reset_db", "Missing option '--input_db'"),
     ],
 )
-def test_wrong_usage_is_one_line_and_status_2(awm: Callable[..., Ended], line: str, says: str) -> None:
+def test_wrong_usage_is_one_line_and_status_2(awm: commands.Awm, line: str, says: str) -> None:
     ended = awm(*line.split())
     assert (ended.status, ended.out) == (2, "")
     assert says in ended.err
@@ -77,7 +61,7 @@ def test_wrong_usage_is_one_line_and_status_2(awm: Callable[..., Ended], line: s
     assert ended.err.count("\n") == 1
 
 
-def test_a_group_without_a_command_shows_its_help(awm: Callable[..., Ended]) -> None:
+def test_a_group_without_a_command_shows_its_help(awm: commands.Awm) -> None:
     ended = awm("env")
     assert ended.status == 2
     assert "check_all" in ended.out
@@ -124,7 +108,7 @@ def test_a_group_without_a_command_shows_its_help(awm: Callable[..., Ended]) -> 
     ],
 )
 def test_bad_input_is_one_line_and_status_1(
-    awm: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, says: str
+    awm: commands.Awm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, says: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     names = {"folder": "run", "file": "broken.jsonl", "python": "check.py"}
@@ -138,7 +122,7 @@ def test_bad_input_is_one_line_and_status_1(
     assert ended.err.count("\n") == 1
 
 
-def test_what_the_system_refuses_is_one_line(awm: Callable[..., Ended], tmp_path: Path) -> None:
+def test_what_the_system_refuses_is_one_line(awm: commands.Awm, tmp_path: Path) -> None:
     files = {name: tmp_path / f"{name}.jsonl" for name in ("input_db", "input_sample")}
     for file in files.values():
         file.touch()

@@ -240,6 +240,7 @@ def test_a_rotation_is_seen_without_a_restart_and_old_tokens_stay_good_until_the
     authority_, made = doors(folder, clock), issuer(folder, clock)
     [first] = keys.load(folder)
     old = made.token("control", ttl_s=24 * HOUR)
+    clock.at += 1
     second = keys.rotate(folder, now=clock())
     assert second.dropped == ()
     assert jwt.get_unverified_header(made.token("control", ttl_s=HOUR))["kid"] == first.kid
@@ -250,13 +251,14 @@ def test_a_rotation_is_seen_without_a_restart_and_old_tokens_stay_good_until_the
     third = keys.rotate(folder, now=clock())
     assert third.dropped == (first.kid,)
     assert [code_of(lambda token=token: authority_.caller(token)) for token in (old, new)] == ["unauthenticated", None]
-    assert sorted(path.name for path in folder.iterdir()) == sorted(
-        [f"{second.kid}.pem", f"{third.kid}.pem", keys.PUBLIC]
+    assert sorted(path.name for path in folder.rglob("*.*")) == sorted(
+        [f"{second.kid}.pem", f"{third.kid}.pem", "jwks.json"]
     )
 
 
 def test_a_rotation_too_soon_is_refused_because_it_would_cost_the_tokens_in_use(folder: Path, clock: Clock) -> None:
     [first] = keys.load(folder)
+    clock.at += 1
     keys.rotate(folder, now=clock())
     with pytest.raises(errors.TokenError, match="signs in 120 s only: rotate then, or give --force"):
         keys.rotate(folder, now=clock())

@@ -12,8 +12,20 @@ from starlette.types import ASGIApp, Message
 from awm_runtime.bundle import database, reading
 from awm_runtime.contract import episodes as contract
 from awm_runtime.contract import problems, verdicts
+from awm_runtime.server import (
+    admission,
+    configuration,
+    control_plane,
+    episodes,
+    hosts,
+    judging,
+    metrics,
+    runners,
+    scenarios,
+    settings,
+    tools,
+)
 from awm_runtime.server import control as controls
-from awm_runtime.server import control_plane, episodes, hosts, judging, metrics, runners, scenarios, settings, tools
 from awm_runtime.verification import sandbox
 
 LIBRARY = Path(__file__).resolve().parents[3] / "fleet" / "src" / "awm_fleet" / "examples" / "library"
@@ -145,7 +157,12 @@ def test_a_snapshot_of_a_spoiled_database_is_a_problem_of_the_environment(contro
 
 @pytest.fixture
 def app(control: controls.Control) -> ASGIApp:
-    return control_plane.create(control, token_hash=None, guard=hosts.guard(), request_bytes=1000)
+    return control_plane.create(
+        control,
+        admitted=admission.Admission(configuration.InstanceConfig(bundle="", state="", agent_url=""), "small"),
+        guard=hosts.guard(),
+        request_bytes=1000,
+    )
 
 
 def _get(app: ASGIApp, path: str) -> httpx.Response:
@@ -203,7 +220,7 @@ def test_half_a_request_resets_nothing(control: controls.Control, app: ASGIApp) 
     assert (episode.meta.attempt, sent) == (0, [])
 
 
-def test_an_instance_is_drained_over_http_when_its_last_episode_is_closed(
+def test_an_instance_is_drained_when_its_last_episode_is_closed_and_opens_no_more(
     control: controls.Control, app: ASGIApp
 ) -> None:
     control.scenario.succeed(scenarios.Loaded(tools.ToolSet({}, [], []), cast(runners.Runner, None)))
@@ -214,3 +231,14 @@ def test_an_instance_is_drained_over_http_when_its_last_episode_is_closed(
     control.store.close(episode)
     assert [_send(app, "POST", "/v1/drain").status_code for _ in range(2)] == [204, 204]
     assert _get(app, "/readyz").json() == {"status": "draining"}
+    wanted = [contract.EpisodeSpec(), contract.EpisodeSpec(source=episode.id)]
+    answer = asyncio.run(control.open(contract.OpenRequest(episodes=wanted)))
+    assert [each.error.code for each in answer.rejected] == [problems.Code.AT_CAPACITY] * 2
+    assert _get(app, f"/v1/episodes/{episode.id}").json()["state"] == "closed"
+
+
+def test_neither_a_lease_that_ran_out_nor_a_default_episode_holds_up_a_drain(control: controls.Control) -> None:
+    control.store.open(contract.EpisodeSpec(), ttl_s=0, retain_s=100)
+    control.store.default()
+    control.drain()
+    assert control.is_drained

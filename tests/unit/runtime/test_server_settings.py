@@ -24,7 +24,8 @@ def test_the_configuration_page_has_exactly_the_settings() -> None:
 def test_variables_that_the_page_speaks_of_exist() -> None:
     words = (DOCS / "configuration.md").read_text(encoding="utf-8").replace("`", " ").split()
     known = {f"AWM_{each.name.upper()}" for each in FIELDS} | {"AWM_CONTROL_TOKEN"}
-    assert {word for word in words if word.startswith("AWM_")} == known
+    written = {word for word in words if word.startswith("AWM_") and not word.startswith("AWM_ROUTER_")}
+    assert written == known
 
 
 def test_every_setting_has_a_unit_and_a_meaning_that_is_a_sentence() -> None:

@@ -28,6 +28,8 @@ class EnvironmentSpec:
         bundle: The bundle's folder; for backends that run folders.
         image: The image by digest; for backends that run images.
         replicas: How many instances are wanted; 0 is asleep.
+        idle_s: An environment that has no open episode and was asked for nothing for so long is put to sleep, in
+            seconds; None: never.
         settings: `AWM_*` variables of the environment server (`docs/configuration.md`).
     """
 
@@ -38,6 +40,7 @@ class EnvironmentSpec:
     bundle: Path | None = None
     image: str | None = None
     replicas: int = 1
+    idle_s: float | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich import text
 
+from awm_fleet import catalogs
 from awm_fleet.cli import bundle_tables, locating, output
 from awm_generator import checking
 from awm_generator.awm_files import exporting, importing, rows
@@ -78,7 +79,7 @@ def export(
 
     A sidecar, awm_bundle.jsonl, holds what they cannot carry: an import of the folder makes the same bundles again.
     """
-    bundles = [reading.read(path) for path in _bundles_in(folder)]
+    bundles = [reading.read(path) for path in catalogs.bundle_folders([folder])]
     exporting.export(bundles, out)
     if as_json:
         output.document({"out": str(out), "scenarios": [bundle.scenario.name for bundle in bundles]})
@@ -110,7 +111,7 @@ def check(
 
     They read, match their digests, build, and have all that they name.
     """
-    bundles = [path for given in paths for path in _bundles_in(given)]
+    bundles = catalogs.bundle_folders(paths)
     checked = {path: _slips(path) for path in output.tracked(iter(bundles), len(bundles), "Checking")}
     if as_json:
         output.document(
@@ -130,17 +131,3 @@ def _slips(path: Path) -> list[str]:
         return list(checking.check(path))
     except errors.BundleError as exc:
         return [str(exc)]
-
-
-def _bundles_in(folder: Path) -> list[Path]:
-    """`folder` itself where it is a bundle, or the bundles right in it.
-
-    Raises:
-        BundleError: there is none.
-    """
-    if (folder / "scenario.json").exists():
-        return [folder]
-    found = sorted(path.parent for path in folder.glob("*/scenario.json")) if folder.is_dir() else []
-    if not found:
-        raise errors.BundleError(f"{folder}: no bundle here; a bundle is a folder with scenario.json in it")
-    return found

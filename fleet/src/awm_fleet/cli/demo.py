@@ -1,14 +1,13 @@
 """`awm demo`: a task solved in front of your eyes, and judged."""
 
 import contextlib
-import json
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from awm_fleet.cli import changes as rows
 from awm_fleet.cli import locating, output
 from awm_generator import oracles
 from awm_registry import client
@@ -20,7 +19,6 @@ from awm_runtime.server import launching
 DEFAULT_EXAMPLE = "library"
 EXAMPLES = output.examples("awm demo", "awm demo clinic", "awm demo library --task rain-hold")
 
-_SHOWN = 160
 _EXIT_FAILED = 1
 
 
@@ -103,7 +101,7 @@ def _play(task: model.Task, tools: client.ToolClient, *, quiet: bool) -> oracles
         reply = tools.call(tool, arguments)
         if not quiet:
             output.say(f"-> {tool}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})", "cyan")
-            output.say(f"   {_short(reply.text)}", "red" if reply.is_error else None)
+            output.say(f"   {rows.short(reply.text)}", "red" if reply.is_error else None)
         return reply.data()
 
     return oracles.replay(task.oracle, call)
@@ -113,27 +111,5 @@ def _show(answer: str | None, changes: dict[str, Any], verdict: verdicts.Verdict
     if answer is not None:
         output.say(f"\nanswer: {answer}")
     output.out.print()
-    if changes:
-        output.table("Rows that changed", ("table", "", "row"), _changed_rows(changes))
-    else:
-        output.say("No row changed.\n")
+    rows.show(changes)
     output.verdict(verdict)
-
-
-def _changed_rows(changes: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    for table, change in changes.items():
-        yield from ((table, "added", _short(json.dumps(row, ensure_ascii=False))) for row in change["added"])
-        yield from ((table, "removed", _short(json.dumps(row, ensure_ascii=False))) for row in change["removed"])
-        yield from ((table, "changed", f"{_key(row['key'])}: {_columns(row['columns'])}") for row in change["changed"])
-
-
-def _key(key: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in key.items())
-
-
-def _columns(columns: dict[str, list[Any]]) -> str:
-    return "; ".join(f"{name} {old!r} -> {new!r}" for name, (old, new) in columns.items())
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,12 +1,14 @@
 """The `awm` command: a module per command group, joined here."""
 
+import json
 import sys
 from collections.abc import Sequence
 
 import typer
 
-from awm_fleet.cli import bundle, controller, demo, env, output, verify
+from awm_fleet.cli import bundle, catalog, controller, demo, env, episode, fleet, output, token, tools, verify
 from awm_runtime import errors
+from awm_runtime.contract import problems
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -22,13 +24,22 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"token_normalize_func": _one_spelling, "help_option_names": ["--help", "-h"]},
     help="Generate, serve and judge tool-use environments.",
-    epilog=output.examples("awm env start library", "awm demo", "awm bundle import FILES --out bundles"),
+    epilog=output.examples("awm up", "awm demo", "awm env start library", "awm bundle import FILES --out bundles"),
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.command("up", epilog=fleet.UP_EXAMPLES)(fleet.up)
+app.command("down", epilog=fleet.DOWN_EXAMPLES)(fleet.down)
+app.command("status", epilog=fleet.STATUS_EXAMPLES)(fleet.status)
+app.command("logs", epilog=fleet.LOGS_EXAMPLES)(fleet.logs)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.add_typer(env.app, name="env")
 app.add_typer(bundle.app, name="bundle")
+app.add_typer(catalog.app, name="catalog")
+app.command("tools", epilog=tools.TOOLS_EXAMPLES)(tools.tools)
+app.command("call", epilog=tools.CALL_EXAMPLES)(tools.call)
+app.add_typer(episode.app, name="episode")
+app.add_typer(token.app, name="token")
 app.command("controller", epilog=controller.EXAMPLES)(controller.controller)
 app.command("verify", epilog=verify.EXAMPLES)(verify.verify)
 
@@ -43,6 +54,8 @@ def _status(arguments: Sequence[str] | None) -> int:
         return app(arguments, prog_name="awm", standalone_mode=False) or 0
     except typer.TyperException as exc:
         return _wrong_usage(exc)
+    except problems.ProblemError as exc:
+        output.complain(exc.detail, detail="" if exc.diagnostics is None else json.dumps(exc.diagnostics, indent=2))
     except errors.AwmError as exc:
         output.complain(str(exc), detail=getattr(exc, "detail", ""))
     except OSError as exc:

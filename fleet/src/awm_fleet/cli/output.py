@@ -1,7 +1,7 @@
 """What commands print: tables for people, one JSON document for programs, complaints on standard error."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import rich.box
@@ -30,12 +30,32 @@ def document(value: Any) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Prints a table; what is in its cells is data, never markup."""
-    drawn = rich.table.Table(title=title or None, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    show(drawn(title, columns, rows))
+
+
+def drawn(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, styles: Mapping[str, str] | None = None
+) -> rich.table.Table:
+    """A table to print; what is in its cells is data, never markup.
+
+    Args:
+        title: Its title.
+        columns: Its columns' heads.
+        rows: Its cells.
+        styles: How cells with a text look.
+    """
+    made = rich.table.Table(title=title or None, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        drawn.add_column(column, overflow="fold")
+        made.add_column(column, overflow="fold")
     for row in rows:
-        drawn.add_row(*(rich.text.Text("" if cell is None else str(cell)) for cell in row))
-    (out if out.is_terminal else rich.console.Console(width=_UNBOUNDED)).print(drawn)
+        texts = ["" if cell is None else str(cell) for cell in row]
+        made.add_row(*(rich.text.Text(text, style=(styles or {}).get(text, "")) for text in texts))
+    return made
+
+
+def show(made: rich.table.Table) -> None:
+    """Prints a table that was drawn."""
+    (out if out.is_terminal else rich.console.Console(width=_UNBOUNDED)).print(made)
 
 
 def say(text: str, style: str | None = None) -> None:

@@ -1,8 +1,6 @@
 """Serves one environment in the foreground, for a person who watches."""
 
 import os
-import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -87,14 +85,5 @@ def _announce(folder: Path, address: keeper.Address) -> None:
 def _next_command(bundle: model.Bundle, address: keeper.Address) -> str:
     """What to try next, as a person can paste it."""
     if any(task.oracle is not None for task in bundle.tasks):
-        return f"{_awm()} demo {locating.short_name(bundle.root)}"
-    return f"{_awm()} env check --url {address.mcp_url}"
-
-
-def _awm() -> str:
-    """How this program is called from here: `awm` where that is it, or else the path to it."""
-    started = Path(sys.argv[0]).absolute()
-    found = shutil.which("awm")
-    if found is not None and Path(found).resolve() == started.resolve():
-        return "awm"
-    return str(started.relative_to(Path.cwd()) if started.is_relative_to(Path.cwd()) else started)
+        return f"{locating.awm()} demo {locating.short_name(bundle.root)}"
+    return f"{locating.awm()} env check --url {address.mcp_url}"

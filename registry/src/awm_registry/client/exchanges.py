@@ -1,18 +1,17 @@
-"""HTTP as both clients speak it: every failure becomes an error of ours."""
+"""HTTP as the clients speak it: every failure becomes an error of ours."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pydantic
 
+from awm_registry import errors as registry_errors
 from awm_runtime import errors
 from awm_runtime.contract import problems
 
 _MOST_SHOWN = 200
-
-
-class Unreachable(errors.TransientError):
-    """The server does not answer; the message says which, and why."""
 
 
 def checked(url: str) -> str:
@@ -30,29 +29,46 @@ def checked(url: str) -> str:
     return url
 
 
+def bearer(token: str | None) -> dict[str, str]:
+    """The headers that show a token, where there is one."""
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[None]:
+    """Turns what httpx raises for a request without an answer into an error of ours.
+
+    Raises:
+        Unreachable: No answer came.
+    """
+    try:
+        yield
+    except httpx.TimeoutException as exc:
+        raise registry_errors.Unreachable(f"{exc.request.url} did not answer in time") from exc
+    except httpx.RequestError as exc:
+        raise registry_errors.Unreachable(
+            f"{exc.request.url} cannot be reached: {str(exc) or type(exc).__name__}"
+        ) from exc
+
+
 def ask(client: httpx.Client, method: str, url: str, **options: Any) -> httpx.Response:
     """Sends one request and takes any answer.
 
     Raises:
         Unreachable: No answer came.
     """
-    try:
+    with answering():
         return client.request(method, url, **options)
-    except httpx.TimeoutException as exc:
-        raise Unreachable(f"{exc.request.url} did not answer in time") from exc
-    except httpx.RequestError as exc:
-        raise Unreachable(f"{exc.request.url} cannot be reached: {str(exc) or type(exc).__name__}") from exc
 
 
-def send(client: httpx.Client, method: str, url: str, **options: Any) -> httpx.Response:
-    """Sends one request and takes a good answer.
+def good(response: httpx.Response) -> httpx.Response:
+    """An answer that says that all went well.
 
     Raises:
-        Unreachable: No answer came, or one that says no more than that the server is in trouble.
-        ProblemError: The answer is a problem.
+        Unreachable: It says no more than that the server is in trouble.
+        ProblemError: It is a problem.
         PermanentError: Whoever answers there is none of ours.
     """
-    response = ask(client, method, url, **options)
     if response.is_success:
         return response
     raise problem(response) or stranger(response)
@@ -72,4 +88,4 @@ def stranger(response: httpx.Response) -> errors.AwmError:
     """The error for an answer that makes no sense; one of 500 and up may be a proxy's, for a server that is away."""
     said = " ".join(response.text[:_MOST_SHOWN].split())
     message = f"{response.request.url} answered {response.status_code}: {said or 'nothing'}"
-    return Unreachable(message) if response.is_server_error else errors.PermanentError(message)
+    return registry_errors.Unreachable(message) if response.is_server_error else errors.PermanentError(message)

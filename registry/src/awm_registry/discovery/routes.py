@@ -18,6 +18,19 @@ Split = Annotated[Literal["train", "test"] | None, fastapi.Query()]
 Tier = Annotated[bundles.Tier | None, fastapi.Query()]
 
 
+def _wanted(
+    search: _LongText = None,
+    tier: Tier = None,
+    tag: _LongText = None,
+    split: Split = None,
+    difficulty: _LongText = None,
+) -> paging.Filter:
+    return paging.Filter(search=search, tier=tier, tag=tag, split=split, difficulty=difficulty)
+
+
+Wanted = Annotated[paging.Filter, fastapi.Depends(_wanted)]
+
+
 def create(fleet: Callable[[fastapi.Request], views.Fleet]) -> fastapi.APIRouter:
     """The routes. Every answer carries an `ETag`, and is 304 where the caller has it already.
 
@@ -36,16 +49,11 @@ def _add_catalogue(routes: fastapi.APIRouter, fleet: Callable[[fastapi.Request],
     @routes.get("/v1/scenarios", response_model=views.ScenarioPage)
     def scenarios(
         request: fastapi.Request,
-        search: _LongText = None,
-        tier: Tier = None,
-        tag: _LongText = None,
-        split: Split = None,
-        difficulty: _LongText = None,
+        wanted: Wanted,
         limit: Limit = paging.DEFAULT_LIMIT,
         cursor: Cursor = None,
     ) -> fastapi.Response:
         """The scenarios, by name."""
-        wanted = paging.Filter(search=search, tier=tier, tag=tag, split=split, difficulty=difficulty)
         return answer(request, views.scenarios(fleet(request), wanted, limit=limit, cursor=cursor))
 
     @routes.get("/v1/scenarios/{name}", response_model=views.ScenarioDetails)
@@ -64,16 +72,11 @@ def _add_catalogue(routes: fastapi.APIRouter, fleet: Callable[[fastapi.Request],
     @routes.get("/v1/tasks", response_model=views.TaskPage)
     def tasks(
         request: fastapi.Request,
-        search: _LongText = None,
-        tier: Tier = None,
-        tag: _LongText = None,
-        split: Split = None,
-        difficulty: _LongText = None,
+        wanted: Wanted,
         limit: Limit = paging.DEFAULT_LIMIT,
         cursor: Cursor = None,
     ) -> fastapi.Response:
         """The tasks of all scenarios, by their scenarios' names."""
-        wanted = paging.Filter(search=search, tier=tier, tag=tag, split=split, difficulty=difficulty)
         return answer(request, views.tasks(fleet(request), wanted, limit=limit, cursor=cursor))
 
     @routes.get("/v1/mcp.json", response_model=views.McpConfiguration)

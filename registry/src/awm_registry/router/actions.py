@@ -7,7 +7,7 @@ from typing import Literal
 import pydantic
 
 from awm_registry import directory
-from awm_registry.router import activation, authority, controls, defaults, opening, placing, roster, served
+from awm_registry.router import activation, authority, controls, defaults, metrics, opening, placing, roster, served
 from awm_runtime.contract import episodes, problems, verdicts
 
 
@@ -77,6 +77,7 @@ class Actions:
         default: defaults.DefaultEpisodes,
         catalogues: served.Catalogues,
         tokens: authority.Authority,
+        meter: metrics.Metrics,
     ) -> None:
         self._opening = open_batch
         self._control = control
@@ -85,10 +86,12 @@ class Actions:
         self._default = default
         self._catalogues = catalogues
         self._tokens = tokens
+        self._meter = meter
 
     async def open(self, wanted: opening.Wanted, caller: authority.Caller, url: str) -> episodes.OpenResponse:
         """Opens a batch. `url` is where agents reach this router, without a path."""
         opened = await self._opening.open(wanted)
+        self._meter.episodes_opened(len(opened.episodes))
         return opened.model_copy(
             update={
                 "episodes": [
@@ -121,9 +124,7 @@ class Actions:
         try:
             listing.episodes += await self._control.listed(instance, lines=lines)
         except problems.ProblemError as exc:
-            listing.unreachable.append(
-                Unreachable(instance=instance.id, scenario=instance.scenario, error=exc.problem)
-            )
+            listing.unreachable.append(Unreachable(instance=instance.id, scenario=instance.scenario, error=exc.problem))
 
     async def look(self, id: str, url: str, lines: bytes) -> episodes.EpisodeView:
         """One episode."""
@@ -138,7 +139,7 @@ class Actions:
     ) -> episodes.EpisodeView:
         repeatable = method == "GET"
         view = await self._control.episode(
-            method, id, action, episodes.EpisodeView, lines=lines, body=body, repeatable=repeatable
+            method, id, action=action, kind=episodes.EpisodeView, lines=lines, body=body, repeatable=repeatable
         )
         if view.id != id:
             raise problems.ProblemError(problems.Code.INTERNAL, "the instance answered for another episode")
@@ -146,13 +147,15 @@ class Actions:
 
     async def heartbeat(self, id: str, lines: bytes) -> episodes.Lease:
         """Renews a lease."""
-        return await self._control.episode("POST", id, "/heartbeat", episodes.Lease, lines=lines, repeatable=True)
+        return await self._control.episode(
+            "POST", id, action="/heartbeat", kind=episodes.Lease, lines=lines, repeatable=True
+        )
 
     async def verify(self, id: str, wanted: verdicts.VerifyRequest, lines: bytes) -> verdicts.Verdict:
         """Judges an episode; made again where an instance broke off, since a verdict changes nothing."""
         body = wanted.model_dump_json().encode()
         return await self._control.episode(
-            "POST", id, "/verify", verdicts.Verdict, lines=lines, body=body, repeatable=True
+            "POST", id, action="/verify", kind=verdicts.Verdict, lines=lines, body=body, repeatable=True
         )
 
     async def close(self, id: str, lines: bytes) -> None:
@@ -165,9 +168,7 @@ class Actions:
             if exc.code is not problems.Code.EPISODE_LOST:
                 raise
 
-    async def resolve(
-        self, name: str, caller: authority.Caller, url: str, *, wake: bool, wait_s: float
-    ) -> Resolved:
+    async def resolve(self, name: str, caller: authority.Caller, url: str, *, wake: bool, wait_s: float) -> Resolved:
         """Where a scenario is."""
         scenario = self._catalogues.current.entry(name).name
         direct = None

@@ -1,6 +1,7 @@
 """Instances for those who need one: found, or woken once for all who wait, in a queue that is bounded."""
 
 import asyncio
+import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -115,11 +116,16 @@ class Activation:
         if task is None:
             task = asyncio.create_task(self._roster.wake(scenario), name=f"wake {scenario}")
             self._wakes[scenario] = task
-            task.add_done_callback(lambda done: self._wakes.pop(scenario, None) and done.cancelled() or done.exception())
+            task.add_done_callback(functools.partial(self._woken, scenario))
         await asyncio.shield(task)
 
+    def _woken(self, scenario: str, task: "asyncio.Task[None]") -> None:
+        del self._wakes[scenario]
+        if not task.cancelled():
+            task.exception()  # seen here, in case that everybody who waited has gone
+
     def _late(self, scenario: str, position: int) -> problems.ProblemError:
-        seen = [f"{each.id}: {each.state}" + (f", {each.reason}" if each.reason else "") for each in self._roster.of(scenario)]
+        seen = [": ".join(filter(None, (each.id, each.state, each.reason))) for each in self._roster.of(scenario)]
         return problems.ProblemError(
             problems.Code.STARTING,
             f"{scenario} is still starting; ask again",

@@ -5,13 +5,22 @@ client that sends slowly holds up nobody; an answer is handed on part by part.
 """
 
 import asyncio
-import functools
 import logging
-
 from dataclasses import dataclass
 
-
-from awm_registry.router import asking, authority, controls, defaults, metrics, refusals, requests, served, settings, wire
+from awm_registry import directory
+from awm_registry.router import (
+    asking,
+    authority,
+    controls,
+    defaults,
+    metrics,
+    refusals,
+    requests,
+    served,
+    settings,
+    wire,
+)
 from awm_runtime.contract import problems
 from awm_runtime.server import exchanges, hosts
 from awm_runtime.server import mcp_replies as replies
@@ -89,6 +98,10 @@ class AgentPlane:
             caller = self._tokens.caller(authority.bearer(headers.get(b"authorization")))
             authority.require(caller, "agent", episode=target.episode, scenario=target.scenario)
             body = await self._body(headers, receive)
+            if body is None:
+                large = f"A request is at most {self._limits.request_bytes} bytes long."
+                await _send(send, replies.refused(413, problems.Code.TOO_LARGE, large))
+                return
         except problems.ProblemError as problem:
             await self._refuse(send, problem)
             return
@@ -118,24 +131,19 @@ class AgentPlane:
             problems.Code.UNKNOWN_EPISODE, "MCP is served at /e/{episode}/mcp and at /s/{scenario}/mcp"
         )
 
-    async def _body(self, headers: exchanges.Headers, receive: exchanges.Receive) -> bytes:
-        """A request's body.
+    async def _body(self, headers: exchanges.Headers, receive: exchanges.Receive) -> bytes | None:
+        """A request's body; None where it is too large.
 
         Raises:
-            ProblemError: `too_large`, or `timeout`: it did not come in time.
+            ProblemError: `timeout`: it did not come in time.
         """
         try:
             async with asyncio.timeout(self._limits.request_s):
-                body = await exchanges.body(headers, receive, self._limits.request_bytes)
+                return await exchanges.body(headers, receive, self._limits.request_bytes)
         except TimeoutError as exc:
             raise problems.ProblemError(
                 problems.Code.TIMEOUT, "the request did not arrive in time", blame="agent"
             ) from exc
-        if body is None:
-            raise problems.ProblemError(
-                problems.Code.TOO_LARGE, f"a request is at most {self._limits.request_bytes} bytes long"
-            )
-        return body
 
     async def _hand_on(
         self,
@@ -184,9 +192,15 @@ class AgentPlane:
         send: exchanges.Send,
     ) -> wire.Answer | None:
         """The answer of an episode's instance; None where it was a stream, which the client has by then."""
-        request = functools.partial(
-            requests.agent, method=message.method, episode=episode, lines=message.lines, body=message.body
-        )
+
+
+        def request(instance: directory.Instance) -> tuple[str, bytes]:
+            # Instances with a token of their own take none of ours, and ask agents for none.
+            token = None if instance.control_token else self._tokens.instance_token(instance.id)
+            return requests.agent(
+                instance, message.method, episode, token=token, lines=message.lines, body=message.body
+            )
+
         async with self._asking.asked(locate, request, repeatable=False) as answer:
             if answer.is_whole:
                 return answer
@@ -243,5 +257,3 @@ async def _gone(receive: exchanges.Receive) -> None:
     """Waits until the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
-
-

@@ -45,18 +45,26 @@ class Authority(Protocol):
         """A token that opens this episode's MCP URL and nothing else; None where none is needed."""
         ...
 
+    def instance_token(self, id: str) -> str | None:
+        """A control token that only the instance with this id takes; None where instances take none of ours."""
+        ...
+
 
 class OpenAuthority:
     """No tokens: whoever can connect may do everything. For loopback addresses only."""
 
     _anybody = Caller(scope="admin")
 
-    def caller(self, bearer: str | None) -> Caller:
+    def caller(self, bearer: str | None) -> Caller:  # noqa: ARG002
         """Anybody."""
         return self._anybody
 
-    def agent_token(self, caller: Caller, episode: str, expires_at: datetime) -> str | None:
+    def agent_token(self, caller: Caller, episode: str, expires_at: datetime) -> str | None:  # noqa: ARG002
         """None: no token is needed."""
+        return None
+
+    def instance_token(self, id: str) -> str | None:  # noqa: ARG002
+        """None: instances have tokens of their own, or none."""
         return None
 
 

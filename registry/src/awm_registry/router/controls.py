@@ -2,12 +2,12 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pydantic
 
 from awm_registry import directory
-from awm_registry.router import activation, asking, ids, requests, wire
+from awm_registry.router import activation, asking, authority, ids, requests, wire
 from awm_runtime.contract import episodes, problems
 
 MOST_BYTES = 64 << 20
@@ -23,18 +23,30 @@ class Controls:
         ask: How they are asked.
         active: Where they are.
         known: How ids are read.
+        tokens: What opens control planes that have no token of their own.
     """
 
-    def __init__(self, ask: asking.Asking, active: activation.Activation, known: ids.EpisodeIds) -> None:
+    def __init__(
+        self,
+        ask: asking.Asking,
+        active: activation.Activation,
+        *,
+        known: ids.EpisodeIds,
+        tokens: authority.Authority,
+    ) -> None:
         self.asking = ask
+        self._tokens = tokens
         self._active = active
         self._ids = known
 
-    def request(
-        self, method: str, path: str, *, lines: bytes = b"", body: bytes = b""
-    ) -> asking.Request:
+    def request(self, method: str, path: str, *, lines: bytes = b"", body: bytes = b"") -> asking.Request:
         """A request to whichever instance it is."""
-        return functools.partial(requests.control, method=method, path=path, lines=lines, body=body)
+
+        def made(instance: directory.Instance) -> tuple[str, bytes]:
+            token = instance.control_token or self._tokens.instance_token(instance.id)
+            return requests.control(instance, method, path, token=token, lines=lines, body=body)
+
+        return made
 
     def holder_of(self, id: str) -> asking.Locate:
         """Finds the instance that holds an episode.
@@ -46,7 +58,15 @@ class Controls:
         return functools.partial(self._active.holder, where)
 
     async def episode(
-        self, method: str, id: str, action: str, kind: type[_Model], *, lines: bytes, body: bytes = b"", repeatable: bool
+        self,
+        method: str,
+        id: str,
+        *,
+        action: str,
+        kind: type[_Model],
+        lines: bytes,
+        body: bytes = b"",
+        repeatable: bool,
     ) -> _Model:
         """Does something with an episode at its instance.
 
@@ -97,7 +117,7 @@ class Controls:
         async def here() -> directory.Instance:
             return instance
 
-        async with self.asking.asked(here, self.request("GET", "/v1/episodes", lines=lines), repeatable=False) as answer:
+        async with self.asking.asked(here, self.request("GET", "/v1/episodes", lines=lines), repeatable=True) as answer:
             return parsed(_Listed, await self.checked(answer)).episodes
 
     async def checked(self, answer: wire.Answer) -> bytes:
@@ -147,5 +167,3 @@ def forgotten() -> problems.ProblemError:
         problems.Code.EPISODE_LOST,
         "its instance does not have the episode any more: its disk was lost, or its retention is over; open another",
     )
-
-

@@ -7,7 +7,7 @@ from awm_registry import directory
 from awm_registry.router import activation, controls, ids, placing
 from awm_runtime.contract import episodes, problems
 
-GROUP = "default"
+GROUP = episodes.DEFAULT_GROUP
 _TTL_S = 30 * 86400.0
 _KEPT = 1 << 14
 _ENDED = frozenset({problems.Code.EPISODE_CLOSED, problems.Code.EPISODE_EXPIRED})

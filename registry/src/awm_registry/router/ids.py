@@ -14,6 +14,7 @@ An id is a name and no password: whoever may use an episode is said by a token, 
 
 import base64
 import binascii
+import contextlib
 import functools
 import hashlib
 import hmac
@@ -130,12 +131,10 @@ def _make_key(path: Path) -> None:
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with open(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(KEY_BYTES) + "\n")
-        try:
+        with contextlib.suppress(FileExistsError):
             path.hardlink_to(unfinished)
-        except FileExistsError:
-            pass
     finally:
         unfinished.unlink()
 

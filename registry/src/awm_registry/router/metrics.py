@@ -21,7 +21,10 @@ class Metrics:
             "awm_router_agent_seconds", "Time of a request of the agent plane.", buckets=_BUCKETS, registry=registry
         )
         refused = prometheus_client.Counter(
-            "awm_router_agent_problems", "Requests of the agent plane that a router refused.", ["code"], registry=registry
+            "awm_router_agent_problems",
+            "Requests of the agent plane that a router refused.",
+            ["code"],
+            registry=registry,
         )
         self._agent_problems = {code: refused.labels(code) for code in problems.Code}
         self._control = prometheus_client.Counter(

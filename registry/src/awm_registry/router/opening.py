@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -73,6 +72,7 @@ class Opening:
         self._roster = known
         self._catalogues = catalogues
         self._ids = made
+        self._given = placing.Given()
 
     async def open(self, wanted: Wanted) -> episodes.OpenResponse:
         """Opens what it can; each item that cannot be opened is refused by itself.
@@ -100,9 +100,7 @@ class Opening:
             ],
         )
 
-    async def _choices(
-        self, items: Sequence[episodes.FleetEpisodeSpec]
-    ) -> list[_Choice | problems.ProblemError]:
+    async def _choices(self, items: Sequence[episodes.FleetEpisodeSpec]) -> list[_Choice | problems.ProblemError]:
         """Where each item may go; items that want the same wait together."""
         tasks: dict[tuple[object, ...], asyncio.Task[_Choice | problems.ProblemError]] = {}
         async with asyncio.TaskGroup() as group:
@@ -138,28 +136,26 @@ class Opening:
     ) -> list[_Share]:
         """What each instance is to open; `order` becomes the ids as the request has them."""
         shares: dict[directory.InstanceId, _Share] = {}
-        given: Counter[directory.InstanceId] = Counter()
         for index, (item, choice) in enumerate(zip(wanted.request.episodes, choices, strict=True)):
             if isinstance(choice, problems.ProblemError):
                 continue
             placed: dict[directory.InstanceId, list[str]] = {}
             for copy in range(item.count):
-                instance, id = self._placed(wanted, choice, (index, copy), given)
-                given[instance.id] += 1
+                instance, id = self._placed(wanted, choice, (index, copy))
                 shares.setdefault(instance.id, _Share(instance))
                 placed.setdefault(instance.id, []).append(id)
                 order.append(id)
             for instance_id, chosen in placed.items():
-                shares[instance_id].items.append(_spec(item, chosen))
+                shares[instance_id].items.append(_spec(item, choice.scenario, chosen))
                 shares[instance_id].indexes.append(index)
         return list(shares.values())
 
     def _placed(
-        self, wanted: Wanted, choice: _Choice, which: tuple[int, int], given: Counter[directory.InstanceId]
+        self, wanted: Wanted, choice: _Choice, which: tuple[int, int]
     ) -> tuple[directory.Instance, episodes.EpisodeId]:
         """The instance and the id of one copy of one item."""
         if wanted.key is None:
-            instance = placing.least_loaded(choice.instances, lambda each: (given[each.id],))
+            instance = self._given.least(choice.instances)
             return instance, self._ids.new(ids.placement(choice.scenario, instance.id))
         parts = ("open", wanted.subject, wanted.key, choice.scenario, *which)
         instance = placing.by_key(choice.instances, self._ids.draw(*parts))
@@ -188,8 +184,9 @@ class Opening:
             rejected[share.indexes[each.index]] = problems.ProblemError.of(each.error)
 
 
-def _spec(item: episodes.FleetEpisodeSpec, chosen: list[str]) -> episodes.EpisodeSpec:
+def _spec(item: episodes.FleetEpisodeSpec, scenario: str, chosen: list[str]) -> episodes.EpisodeSpec:
     return episodes.EpisodeSpec(
+        scenario=scenario,
         generation=item.generation,
         bundle=item.bundle,
         task=item.task,

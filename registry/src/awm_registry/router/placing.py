@@ -1,11 +1,14 @@
 """Which instance a new episode goes to. Pure functions over what the directory says."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from awm_registry import directory
 
 _ALIVE: tuple[directory.State, ...] = ("ready", "starting", "draining")
+
+
+_REMEMBERED = 4096
 
 
 def reachable(instances: Iterable[directory.Instance]) -> list[directory.Instance]:
@@ -44,8 +47,22 @@ def by_key(instances: Sequence[directory.Instance], key: bytes) -> directory.Ins
     return max(instances, key=lambda each: hashlib.sha256(key + each.id.encode()).digest())
 
 
-def least_loaded(
-    instances: Sequence[directory.Instance], load: Callable[[directory.Instance], tuple[int, ...]]
-) -> directory.Instance:
-    """The instance with the least to do; of equals the one with the smallest id."""
-    return min(instances, key=lambda each: (*load(each), each.id))
+class Given:
+    """How many episodes a router gave to each instance, for sharing them out evenly from when an instance came."""
+
+    def __init__(self) -> None:
+        self._counts: dict[directory.InstanceId, int] = {}
+
+    def least(self, instances: Sequence[directory.Instance]) -> directory.Instance:
+        """The instance that got the fewest, which gets one more now; of equals the one with the smallest id.
+
+        An instance that is new begins where the others are: what they got before may be closed by now.
+        """
+        known = [self._counts[each.id] for each in instances if each.id in self._counts]
+        for each in instances:
+            self._counts.setdefault(each.id, min(known, default=0))
+        chosen = min(instances, key=lambda each: (self._counts[each.id], each.id))
+        self._counts[chosen.id] += 1
+        if len(self._counts) > _REMEMBERED:
+            self._counts = {each.id: self._counts[each.id] for each in instances}
+        return chosen

@@ -126,6 +126,8 @@ class _Origin:
             self._idle.append(connection)
         else:
             connection.close()
+            if connection.was_cut:  # the others will end too, if its process has
+                self.close_idle(all_of_them=True)
         self._leave()
 
     def close_idle(self, *, all_of_them: bool = False) -> None:

@@ -38,22 +38,29 @@ def answered(headers: Headers) -> list[tuple[bytes, bytes]]:
     return [header for header in headers if header[0] in _ANSWERED or header[0].startswith(_MCP)]
 
 
-def agent(instance: directory.Instance, method: str, episode: str, *, lines: bytes, body: bytes) -> tuple[str, bytes]:
+def agent(
+    instance: directory.Instance, method: str, episode: str, *, token: str | None, lines: bytes, body: bytes
+) -> tuple[str, bytes]:
     """A request to an episode's MCP URL: the plane's URL, and the bytes. `episode` was checked to be an id."""
     url = instance.agent_url or ""
+    lines += _shown(token)
     return url, _request(url, method, f"/e/{episode}/mcp", lines=lines, body=body)
 
 
 def control(
-    instance: directory.Instance, method: str, path: str, *, lines: bytes = b"", body: bytes = b""
+    instance: directory.Instance, method: str, path: str, *, token: str | None, lines: bytes, body: bytes
 ) -> tuple[str, bytes]:
     """A request to an instance's control plane."""
     url = instance.control_url or ""
-    if instance.control_token:
-        lines += b"authorization: Bearer %b\r\n" % instance.control_token.encode()
+    lines += _shown(token)
     if body:
         lines += b"content-type: application/json\r\n"
     return url, _request(url, method, path, lines=lines, body=body)
+
+
+def _shown(token: str | None) -> bytes:
+    """The router's own token; a client's is never handed on."""
+    return b"" if token is None else b"authorization: Bearer %b\r\n" % token.encode()
 
 
 def _request(url: str, method: str, path: str, *, lines: bytes, body: bytes) -> bytes:

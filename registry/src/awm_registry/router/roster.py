@@ -29,14 +29,14 @@ class Roster:
         self._marks: dict[bytes, str] = {}
         self._marks_of: object = None
         self.is_following = False
-        """Whether changes are heard of; false before the first and while the directory does not answer."""
+        """Whether changes are heard of; false before the start and while the directory does not answer."""
 
     async def follow(self) -> None:
         """Hears of changes for as long as it runs; begins again where the directory breaks off."""
         while True:
+            self.is_following = True
             try:
                 async for change in self._fleet.watch():
-                    self.is_following = True
                     self._note(change)
                 logger.error("the directory stopped telling of changes; asking again")
             except Exception:

@@ -1,6 +1,5 @@
 """What the router needs of a catalogue."""
 
-from collections.abc import Sequence
 from typing import Protocol
 
 from awm_registry.catalogue import snapshots

@@ -94,6 +94,11 @@ class Connection(asyncio.Protocol):
         """Whether another request can be sent: it is open, and the last answer has come as a whole."""
         return self._whole and self._fault is None and self._transport is not None and not self._transport.is_closing()
 
+    @property
+    def was_cut(self) -> bool:
+        """Whether it was closed, or answered nonsense, before an answer had come as a whole."""
+        return not self._whole and self._fault is not None
+
     async def exchange(self, request: bytes) -> Answer:
         """Sends a request and waits for its answer: whole if it is small, else its head.
 
@@ -157,7 +162,7 @@ class Connection(asyncio.Protocol):
             self._hand_on()
         return False
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._fail("it closed the connection")
 
     # What httptools calls.

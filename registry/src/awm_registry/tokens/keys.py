@@ -1,4 +1,4 @@
-"""A folder of keys: `<kid>.pem`, private, for the router alone, and `jwks.json`, public, for everybody.
+"""A folder of keys: `<kid>.pem`, private, for the router alone, and `public/jwks.json`, for everybody.
 
 At most two keys live. A new one is published at once and signs only after a while, when whoever checks tokens has read
 it; the one before goes on signing until then, and its tokens stay good until the next rotation.
@@ -22,7 +22,8 @@ from awm_registry import errors
 from awm_runtime import token_checking
 from awm_runtime.contract import tokens
 
-PUBLIC = "jwks.json"
+PUBLIC = "public/jwks.json"
+"""In a folder of its own, which may be shown to instances."""
 SETTLE_S = 120.0
 """A new key signs when it is this old."""
 _LIVE = 2
@@ -118,7 +119,7 @@ def rotate(folder: Path, *, now: float, force: bool = False) -> Rotation:
             f"the key {before[-1].kid} signs in {waits:.0f} s only: rotate then, or give --force and lose the tokens "
             f"that {before[0].kid} signed"
         )
-    fresh = _make(folder, now)
+    fresh = _make(folder, max([int(now), *(key.made_at + 1 for key in before)]))
     kept = [*before[-(_LIVE - 1) :], fresh]
     dropped = tuple(key.kid for key in before if key not in kept)
     _publish(folder, kept)
@@ -127,8 +128,7 @@ def rotate(folder: Path, *, now: float, force: bool = False) -> Rotation:
     return Rotation(fresh.kid, fresh.made_at + SETTLE_S if before else now, dropped)
 
 
-def _make(folder: Path, now: float) -> Key:
-    made_at = int(now)
+def _make(folder: Path, made_at: int) -> Key:
     key = Key(f"{made_at}-{secrets.token_hex(4)}", made_at, ed25519.Ed25519PrivateKey.generate())
     text = key.private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -142,11 +142,13 @@ def _make(folder: Path, now: float) -> Key:
 def _publish(folder: Path, keys: list[Key]) -> None:
     listed = []
     for key in keys:
-        public = algorithms.OKPAlgorithm.to_jwk(key.private.public_key(), as_dict=True)
-        listed.append({**public, "kid": key.kid, "alg": tokens.ALGORITHM, "use": "sig"})
-    unfinished = folder / f".{PUBLIC}.{os.getpid()}.part"
+        described = algorithms.OKPAlgorithm.to_jwk(key.private.public_key(), as_dict=True)
+        listed.append({**described, "kid": key.kid, "alg": tokens.ALGORITHM, "use": "sig"})
+    public = folder / PUBLIC
+    public.parent.mkdir(exist_ok=True)
+    unfinished = public.with_name(f".{public.name}.{os.getpid()}.part")
     unfinished.write_text(json.dumps({"keys": listed}, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(folder / PUBLIC)
+    unfinished.replace(public)
 
 
 def _read(path: Path) -> Key:

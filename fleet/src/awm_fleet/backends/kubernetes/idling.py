@@ -66,7 +66,8 @@ class Idling:
         try:
             async with self._hands:
                 activities = {each.uid: await self._instances.activity(each) for each in pods}
-                if activities != use.activities or any(each.open for each in activities.values()):
+                waits = len(pods) > 1 and any(each.open for each in activities.values())  # else one pod drains in vain
+                if not pods or waits or activities != use.activities:
                     use.activities, use.since = activities, now
                 elif now - use.since >= environment.idle_s:
                     await self._sleep(environment, pods)
@@ -78,6 +79,7 @@ class Idling:
         """Sleeps if every pod agrees to open no more episodes; one that was opened meanwhile refuses."""
         for pod in pods:
             if not await self._reconciler.drain(pod):
+                self._uses.pop(teams.Key(environment.namespace, environment.name), None)
                 return
         change = {"spec": {"replicas": 0}}
         answer = await self._api.merge(api.ENVIRONMENTS, environment.namespace, environment.name, change)

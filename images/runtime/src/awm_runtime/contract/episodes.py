@@ -10,6 +10,11 @@ from awm_runtime.contract import problems, verdicts
 EpisodeId = NewType("EpisodeId", str)
 EpisodeState = Literal["open", "closed", "expired"]
 
+DEFAULT_ID = EpisodeId("ep_default")
+"""The episode behind an instance's plain `/mcp`."""
+DEFAULT_GROUP = "default"
+"""The group of the episodes behind a router's `/s/{scenario}/mcp`."""
+
 SEEDS = 2**63
 """Seeds are whole numbers from 0 up to this."""
 DEFAULT_TTL_S = 1800.0
@@ -19,6 +24,11 @@ DEFAULT_RETAIN_S = 3600.0
 MOST_AT_ONCE = 4096
 """Episodes of an item, and items of a request."""
 _GivenId = Annotated[str, pydantic.Field(pattern=r"^ep_[a-z0-9]{1,60}$")]
+
+
+def is_default(id: str, group: str | None) -> bool:
+    """Whether an episode was opened by a plain URL: nobody asked for it by name, and it keeps no instance awake."""
+    return id == DEFAULT_ID or group == DEFAULT_GROUP
 
 
 class EpisodeItem(pydantic.BaseModel):

@@ -10,6 +10,9 @@ from awm_runtime import errors
 from awm_runtime.server import keeper, logs
 
 TOKEN_VARIABLE = "AWM_CONTROL_TOKEN"  # noqa: S105 - its name
+KEYS_VARIABLE = "AWM_TOKEN_KEYS"
+ID_VARIABLE = "AWM_INSTANCE_ID"
+TEAM_VARIABLE = "AWM_TEAM"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
         control_port=given.control_port,
         token=os.environ.get(TOKEN_VARIABLE),
         host_names=tuple(given.allow_host),
+        keys=Path(keys) if (keys := os.environ.get(KEYS_VARIABLE)) else None,
+        id=os.environ.get(ID_VARIABLE, ""),
+        team=os.environ.get(TEAM_VARIABLE, ""),
     )
     try:
         keeper.serve(options, on_ready=_announce)

@@ -5,11 +5,13 @@ passes through, so this is plain ASGI: no routing table, no middleware, no reque
 """
 
 from awm_runtime.contract import problems
-from awm_runtime.server import exchanges, hosts, mcp, tool_host
+from awm_runtime.server import admission, exchanges, hosts, mcp, tool_host
 from awm_runtime.server import mcp_replies as replies
 
 _JSON = b"application/json"
 _ACCEPTABLE = (b"*/*", b"application/*", _JSON)
+_PROBLEM = problems.MEDIA_TYPE.encode()
+_ASKS = (b"www-authenticate", b"Bearer")
 _ALLOW = (b"allow", b"POST, OPTIONS")
 
 
@@ -20,6 +22,7 @@ class AgentPlane:
         host: Who holds the tools.
         guard: Which Host and Origin headers are answered.
         request_limit_bytes: How long a request's body may be.
+        admitted: Who may use an episode; None: anybody.
     """
 
     def __init__(
@@ -28,10 +31,12 @@ class AgentPlane:
         *,
         guard: hosts.HostGuard,
         request_limit_bytes: int,
+        admitted: admission.Admission | None = None,
     ) -> None:
         self._endpoint = mcp.Endpoint(host)
         self._guard = guard
         self._limit = request_limit_bytes
+        self._admitted = admitted
 
     async def __call__(self, scope: exchanges.Scope, receive: exchanges.Receive, send: exchanges.Send) -> None:
         """Answer one request."""
@@ -41,8 +46,11 @@ class AgentPlane:
         try:
             self._guard.check(headers)
             episode = _episode(scope["path"])
+            if self._admitted is not None:
+                self._admitted.agent(headers.get(b"authorization"), episode)
         except problems.ProblemError as problem:
-            await exchanges.send(send, problem.problem.status, problem.body(), problems.MEDIA_TYPE.encode())
+            asks = (_ASKS,) if problem.code is problems.Code.UNAUTHENTICATED else ()
+            await exchanges.send(send, problem.problem.status, problem.body(), _PROBLEM, *asks)
             return
         if scope["method"] != "POST":
             # Streams and sessions, which GET and DELETE are for, are optional; clients take a 405 for "not here".
@@ -60,7 +68,7 @@ class AgentPlane:
     ) -> replies.Reply:
         body = await exchanges.body(headers, receive, self._limit)
         if body is None:
-            return _refused(413, problems.Code.TOO_LARGE, f"A request is at most {self._limit} bytes long.")
+            return replies.refused(413, problems.Code.TOO_LARGE, f"A request is at most {self._limit} bytes long.")
         return await self._endpoint.answer(episode, headers, body)
 
 
@@ -82,12 +90,10 @@ def _episode(path: str) -> str | None:
 def _unfit(headers: exchanges.Headers) -> replies.Reply | None:
     """The refusal of a body that is not JSON, or of a client that takes no JSON. An absent Accept takes anything."""
     if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != _JSON:
-        return _refused(415, problems.Code.BAD_REQUEST, "The Content-Type is application/json.")
+        return replies.refused(415, problems.Code.BAD_REQUEST, "The Content-Type is application/json.")
     accepted = headers.get(b"accept")
     if accepted is not None and not any(kind in accepted.lower() for kind in _ACCEPTABLE):
-        return _refused(406, problems.Code.BAD_REQUEST, "The reply is application/json, which Accept leaves out.")
+        return replies.refused(
+            406, problems.Code.BAD_REQUEST, "The reply is application/json, which Accept leaves out."
+        )
     return None
-
-
-def _refused(status: int, code: problems.Code, message: str) -> replies.Reply:
-    return replies.error(None, replies.Refusal(replies.INVALID_REQUEST, message, status=status, data={"code": code}))

@@ -2,10 +2,13 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from awm_runtime.server import hosts
+from awm_runtime.server import hosts, settings
+
+_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "HOME")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +22,9 @@ class InstanceConfig:
         host_names: The Host names that it answers; `*` for all.
         token_hash: SHA-256 (hex) of the control plane's token; None: none is asked for.
         watched: Whether a person reads the log.
+        keys: The file with the public keys of the tokens that a router signs; None: no such token is taken.
+        id: The id that control tokens for this instance alone name.
+        team: Whose tokens open it; empty without teams.
     """
 
     bundle: str
@@ -27,6 +33,9 @@ class InstanceConfig:
     host_names: tuple[str, ...] = hosts.LOOPBACK
     token_hash: str | None = None
     watched: bool = False
+    keys: str | None = None
+    id: str = ""
+    team: str = ""
 
     @property
     def state_folder(self) -> Path:
@@ -48,6 +57,11 @@ class InstanceConfig:
     def scratch(self) -> Path:
         """Copies and other passing files; emptied at each start."""
         return self.state_folder / "scratch"
+
+    @property
+    def read_later(self) -> tuple[Path, ...]:
+        """What is read while it serves: the folder of the keys, whose file is exchanged at a rotation."""
+        return () if self.keys is None else (Path(self.keys).parent,)
 
     def text(self) -> str:
         """For the command line."""
@@ -77,3 +91,18 @@ class Descriptors:
     def parse(cls, text: str) -> "Descriptors":
         """The other way round."""
         return cls(**json.loads(text))
+
+
+def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
+    """What an instance sees of the environment: no secret, and what makes runs repeat."""
+    kept = {name: environment[name] for name in _KEPT_VARIABLES if name in environment}
+    ours = {f"{settings.PREFIX}{name.upper()}" for name in settings.Settings.__dataclass_fields__}
+    limits = {name: environment[name] for name in ours if name in environment}
+    return {
+        **kept,
+        **limits,
+        "PYTHONHASHSEED": "0",
+        "TZ": "UTC",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }

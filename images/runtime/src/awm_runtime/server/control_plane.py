@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import hmac
 import io
 import logging
 import os
@@ -16,21 +15,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from awm_runtime.contract import episodes as contract
 from awm_runtime.contract import problems, verdicts
+from awm_runtime.server import activity, admission, exchanges, hosts, metrics, outcomes, problem_responses, storage
 from awm_runtime.server import control as controls
-from awm_runtime.server import exchanges, hosts, metrics, outcomes, problem_responses, storage
 
 logger = logging.getLogger(__name__)
 
 SQLITE = "application/vnd.sqlite3"
 _CHUNK = 256 * 1024
-_OPEN_PATHS = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 
 
-def create(control: controls.Control, *, token_hash: str | None, guard: hosts.HostGuard, request_bytes: int) -> ASGIApp:
+def create(
+    control: controls.Control, *, admitted: admission.Admission, guard: hosts.HostGuard, request_bytes: int
+) -> ASGIApp:
     """The control plane as an ASGI app.
 
     Args:
-        token_hash: SHA-256 (hex) of the token that callers must show; None: none is asked for.
+        admitted: Who may use it.
     """
     app = fastapi.FastAPI(title="AWM instance: control plane", version="1", docs_url=None, redoc_url=None)
     problem_responses.install(app)
@@ -38,7 +38,7 @@ def create(control: controls.Control, *, token_hash: str | None, guard: hosts.Ho
         app.add_exception_handler(kind, _disk_response)
     _add_probes(app, control)
     _add_episodes(app, control)
-    return _Gate(app, token_hash=token_hash, guard=guard, request_bytes=request_bytes)
+    return _Gate(app, admitted=admitted, guard=guard, request_bytes=request_bytes)
 
 
 def _add_probes(app: fastapi.FastAPI, control: controls.Control) -> None:
@@ -50,7 +50,7 @@ def _add_probes(app: fastapi.FastAPI, control: controls.Control) -> None:
     @app.get("/health")
     async def ready() -> fastapi.Response:
         """Ready when the app is loaded, with the tools of the bundle, the seed opens, and episodes may be opened."""
-        if control.store.drained:
+        if control.is_drained:
             return responses.JSONResponse({"status": "draining"}, status_code=503)
         if not control.scenario.is_loaded:
             return responses.JSONResponse({"status": "starting"}, status_code=503)
@@ -77,7 +77,7 @@ def _add_episodes(app: fastapi.FastAPI, control: controls.Control) -> None:
     @app.post("/v1/drain", status_code=204)
     async def drain() -> None:
         """No episode is opened any more; refused while one is open."""
-        control.store.drain()
+        control.drain()
 
     @app.get("/v1/episodes/{id}")
     async def look(id: str) -> contract.EpisodeView:
@@ -121,9 +121,11 @@ def _add_episodes(app: fastapi.FastAPI, control: controls.Control) -> None:
 class _Gate:
     """What every request passes before FastAPI sees it: host name, token, size."""
 
-    def __init__(self, app: ASGIApp, *, token_hash: str | None, guard: hosts.HostGuard, request_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, admitted: admission.Admission, guard: hosts.HostGuard, request_bytes: int
+    ) -> None:
         self._app = app
-        self._token_hash = token_hash
+        self._admitted = admitted
         self._guard = guard
         self._request_bytes = request_bytes
 
@@ -133,9 +135,9 @@ class _Gate:
             return
         headers = dict(scope["headers"])
         try:
-            if scope["path"] not in _OPEN_PATHS:  # kubelet and Prometheus come by address, without a token
+            if scope["path"] not in activity.PROBES:  # kubelet and Prometheus come by address, without a token
                 self._guard.check(headers)
-                self._authenticate(headers)
+                self._admitted.control(headers.get(b"authorization"))
             body = await exchanges.body(headers, receive, self._request_bytes)
             if body is None:
                 raise problems.ProblemError(
@@ -150,16 +152,6 @@ class _Gate:
             await self._app(scope, exchanges.replayed(body, receive), send)
         except Exception:  # answered already by `problem_responses`; further up it would cost the connection
             logger.exception("%s %s failed", scope["method"], scope["path"])
-
-    def _authenticate(self, headers: dict[bytes, bytes]) -> None:
-        if self._token_hash is None:
-            return
-        kind, _, token = headers.get(b"authorization", b"").partition(b" ")
-        given = hashlib.sha256(token.strip()).hexdigest()
-        if kind.lower() != b"bearer" or not hmac.compare_digest(given, self._token_hash):
-            raise problems.ProblemError(
-                problems.Code.UNAUTHENTICATED, "the control plane wants its token: Authorization: Bearer ..."
-            )
 
 
 async def _disk_response(request: fastapi.Request, exc: Exception) -> fastapi.Response:

@@ -32,7 +32,6 @@ from awm_runtime.server import folders, inflight, outcomes, settings, storage, t
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_ID = contract.EpisodeId("ep_default")
 _FOREVER_S = 100 * 365 * 86400.0
 INTERRUPTED = "The instance stopped in the middle of this call; its effects may be partial."
 
@@ -148,33 +147,19 @@ class EpisodeStore:
         self._now = now
         self._episodes: dict[str, Episode] = {}
         self._open: set[str] = set()
-        self._drained = False
         self._lost: dict[str, datetime] = {}
         folder.mkdir(parents=True, exist_ok=True)
-
-    @property
-    def drained(self) -> bool:
-        """Whether no episode is opened any more."""
-        return self._drained
-
-    def drain(self) -> None:
-        """Opens no episode from now on; until the process ends.
-
-        Raises:
-            ProblemError: `conflict`: an episode is open. The default one does not count: it comes back by itself.
-        """
-        self.sweep()
-        busy = self._open - {DEFAULT_ID}
-        if busy:
-            raise problems.ProblemError(
-                problems.Code.CONFLICT, f"{len(busy)} episodes are open; drain again when they are closed"
-            )
-        self._drained = True
 
     @property
     def open_count(self) -> int:
         """How many episodes take calls."""
         return len(self._open)
+
+    @property
+    def in_use_count(self) -> int:
+        """How many episodes take calls, default ones not counted."""
+        taking = (self._episodes[id] for id in self._open)
+        return sum(not contract.is_default(each.id, each.meta.group) for each in taking)
 
     def recover(self, left_in_flight: list[inflight.Entry], *, memory_lost: bool = False) -> None:
         """Finds the episodes of an earlier process; calls that it left in flight mark theirs as interrupted.
@@ -208,12 +193,8 @@ class EpisodeStore:
 
         Raises:
             ProblemError: `bad_request` for an unknown task, `unknown_episode` for an unknown fork source,
-                `at_capacity` when too many are open, or none is opened any more.
+                `at_capacity` when too many are open.
         """
-        if self._drained:
-            raise problems.ProblemError(
-                problems.Code.AT_CAPACITY, "this instance is being emptied and opens no more episodes", retry_after_s=1
-            )
         if spec.task is not None and spec.task not in self.world.tasks:
             raise problems.ProblemError(problems.Code.BAD_REQUEST, f"this scenario has no task {spec.task!r}")
         if self.open_count >= self._limits.episodes:
@@ -269,13 +250,15 @@ class EpisodeStore:
 
     def default(self) -> Episode:
         """The episode of the plain `/mcp` URL: opened on first use, and anew once it was closed."""
-        episode = self._episodes.get(DEFAULT_ID)
+        episode = self._episodes.get(contract.DEFAULT_ID)
         if episode is not None and episode.meta.state == "open":
             return episode
         if episode is not None:
             self.forget(episode)
-        self._forget_lost(DEFAULT_ID)
-        return self.open(contract.EpisodeSpec(), ttl_s=_FOREVER_S, retain_s=contract.DEFAULT_RETAIN_S, id=DEFAULT_ID)
+        self._forget_lost(contract.DEFAULT_ID)
+        return self.open(
+            contract.EpisodeSpec(), ttl_s=_FOREVER_S, retain_s=contract.DEFAULT_RETAIN_S, id=contract.DEFAULT_ID
+        )
 
     def get(self, id: str) -> Episode:
         """An episode, open or kept for reading.
@@ -367,7 +350,7 @@ class EpisodeStore:
         for episode in self:
             if episode.lock.locked():
                 continue
-            idle = episode.used_at < idle_since and episode.id != DEFAULT_ID
+            idle = episode.used_at < idle_since and episode.id != contract.DEFAULT_ID
             if episode.meta.state == "open" and (now >= episode.meta.expires_at or idle):
                 self.close(episode, "expired")
         room = self._limits.retain_bytes

@@ -1,8 +1,11 @@
 """The folder of an episode: what lies in it by which name, and how it is cleaned up."""
 
 import contextlib
+import json
 import shutil
 from pathlib import Path
+
+from awm_runtime.contract import episodes as contract
 
 _GONE = ".gone"
 
@@ -25,6 +28,20 @@ def trace_of(folder: Path, attempt: int) -> Path:
 def is_leftover(folder: Path) -> bool:
     """Whether a folder is of an episode that was being opened or removed when its process was killed."""
     return folder.suffix == _GONE or not meta_of(folder).exists()
+
+
+def count_in_use(episodes: Path) -> int:
+    """How many episodes in a folder say that they take calls, default ones not counted.
+
+    Whether their leases still run, only an instance knows.
+    """
+    count = 0
+    with contextlib.suppress(FileNotFoundError):
+        for folder in episodes.iterdir():
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                meta = json.loads(meta_of(folder).read_bytes())
+                count += meta.get("state") == "open" and not contract.is_default(folder.name, meta.get("group"))
+    return count
 
 
 def remove_other_attempts(folder: Path, attempt: int) -> None:

@@ -1,6 +1,6 @@
 """The calls that run right now, in a file-backed table that survives `kill -9` and that the keeper reads.
 
-It serves two ends. A slot that is still taken when an instance comes back names a call that was cut off. A slot whose
+It serves three ends. A slot that is still taken when an instance comes back names a call that was cut off. A slot whose
 `kill_at` has passed tells the keeper that the instance is stuck.
 """
 
@@ -14,7 +14,22 @@ SLOTS = 256
 EVENT_LOOP = "(event loop)"
 """Stands for the instance itself in the table, in the first slot: for its start, then for its event loop."""
 _SLOT = struct.Struct("<48sQQ64s")
+_PULSE = struct.Struct("<48sQQQQ48x")  # the first slot: an entry whose tool's place holds two numbers
 _FREE = bytes(_SLOT.size)
+_NO_CALLS = bytes(_SLOT.size * (SLOTS - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What an instance says of itself with each beat.
+
+    Attributes:
+        open_episodes: How many episodes take calls; the default episode is none of them.
+        used_at_ns: When it was last asked for anything but how it is, on the clock of `time.monotonic_ns`.
+    """
+
+    open_episodes: int = 0
+    used_at_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +74,15 @@ class InFlightTable:
         _SLOT.pack_into(self._map, slot * _SLOT.size, episode.encode(), number, kill_at_ns, name)
         return slot
 
-    def beat(self, kill_at_ns: int) -> None:
+    def beat(self, kill_at_ns: int, pulse: Pulse | None = None) -> None:
         """Says that the event loop turns, and by when it must have said so again."""
-        _SLOT.pack_into(self._map, 0, EVENT_LOOP.encode(), 0, kill_at_ns, b"")
+        said = pulse or Pulse()
+        _PULSE.pack_into(self._map, 0, EVENT_LOOP.encode(), 0, kill_at_ns, said.open_episodes, said.used_at_ns)
+
+    def pulse(self) -> Pulse:
+        """What came with the last beat."""
+        _, _, _, open_episodes, used_at_ns = _PULSE.unpack_from(self._map, 0)
+        return Pulse(open_episodes, used_at_ns)
 
     def rest(self) -> None:
         """Says that no further beat is to be expected."""
@@ -75,6 +96,8 @@ class InFlightTable:
 
     def entries(self) -> list[Entry]:
         """The calls in flight, or, after a crash, the ones that were."""
+        if self._map[_SLOT.size :] == _NO_CALLS:  # it is looked at often, and there are seldom any
+            return [self._read(0)] if self._at(0) != _FREE else []
         return [self._read(slot) for slot in range(SLOTS) if self._at(slot) != _FREE]
 
     def take_back(self, left: list[Entry]) -> None:
@@ -92,5 +115,5 @@ class InFlightTable:
 
     def _read(self, slot: int) -> Entry:
         episode, number, kill_at_ns, tool = _SLOT.unpack(self._at(slot))
-        cut = tool.rstrip(b"\0").decode(errors="ignore")  # maybe within a character
+        cut = tool.rstrip(b"\0").decode(errors="ignore") if slot else ""  # maybe within a character
         return Entry(episode.rstrip(b"\0").decode(errors="replace"), number, kill_at_ns, cut)

@@ -1,10 +1,12 @@
 """The process that serves a scenario: both planes on one event loop, confined, with the scenario's code inside.
 
-The keeper starts it as `python -m awm_runtime.server.instance CONFIG DESCRIPTORS`.
+The keeper starts it as `python -m awm_runtime.server.instance CONFIG DESCRIPTORS`; a fleet on one machine forks it from
+`awm_runtime.server.instance_zygote`.
 """
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import logging
 import os
@@ -22,9 +24,11 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from awm_runtime import confinement, errors
+from awm_runtime import confinement, errors, families
 from awm_runtime.bundle import database, model, reading
 from awm_runtime.server import (
+    activity,
+    admission,
     agent_plane,
     asgi,
     calls,
@@ -42,7 +46,6 @@ from awm_runtime.server import (
     loading,
     logs,
     metrics,
-    nursery,
     outcomes,
     processes,
     runners,
@@ -62,11 +65,15 @@ def main(arguments: list[str]) -> int:
     """Serves until SIGTERM; returns the exit status."""
     config = configuration.InstanceConfig.parse(arguments[0])
     descriptors = configuration.Descriptors.parse(arguments[1])
+    families.die_with(os.getppid())
+    return serve(config, descriptors)
+
+
+def serve(config: configuration.InstanceConfig, descriptors: configuration.Descriptors) -> int:
+    """Serves in this process until SIGTERM; returns the exit status."""
     for each in (sys.argv, sys.orig_argv):
         del each[1:]  # scenario code need not know where its bundle is
     logs.to_standard_error(watched=config.watched)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    nursery.die_with(os.getppid())
     try:
         limits = settings.Settings.from_environment(os.environ)
         bundle = reading.read(Path(config.bundle))
@@ -98,9 +105,12 @@ class Instance:
         self._config = config
         self._descriptors = descriptors
         self._limits = limits
+        self._activity = activity.Activity()
         self._in_flight = inflight.InFlightTable(config.in_flight)
         left = self._in_flight.entries()
-        self._in_flight.beat(time.monotonic_ns() + int(limits.load_deadline_s * 1e9))
+        self._in_flight.beat(
+            time.monotonic_ns() + int(limits.load_deadline_s * 1e9), inflight.Pulse(0, self._activity.used_at_ns)
+        )
         self._store = episodes.EpisodeStore(config.episodes, self._world(), limits)
         self._store.recover(left, memory_lost=bundle.scenario.isolation == "process")
         self._in_flight.take_back(left)  # not before their episodes say so: this process may be killed as well
@@ -172,19 +182,18 @@ class Instance:
             agent_url=config.agent_url,
             scratch=config.scratch,
         )
+        admitted = admission.Admission(config, self._bundle.scenario.name)
         planes = (
             (
-                agent_plane.AgentPlane(host, guard=guard, request_limit_bytes=limits.request_bytes),
+                agent_plane.AgentPlane(host, guard=guard, request_limit_bytes=limits.request_bytes, admitted=admitted),
                 self._descriptors.agent,
             ),
             (
-                control_plane.create(
-                    actions, token_hash=config.token_hash, guard=guard, request_bytes=limits.request_bytes
-                ),
+                control_plane.create(actions, admitted=admitted, guard=guard, request_bytes=limits.request_bytes),
                 self._descriptors.control,
             ),
         )
-        return [(_Server(_uvicorn(app, limits)), descriptor) for app, descriptor in planes]
+        return [(_Server(_uvicorn(self._activity.noting(app), limits)), descriptor) for app, descriptor in planes]
 
     async def _live(self, scenario: scenarios.LoadingScenario, stop: asyncio.Event) -> None:
         """Loads the scenario's code beside the serving of what its bundle already tells; then beats."""
@@ -215,6 +224,7 @@ class Instance:
                 "the code serves other tools than the bundle's tools.json; import or build it again"
             )
         self._code = code
+        _give_back_memory()
         scenario.succeed(scenarios.Loaded(code.toolset, self._runner(asgi.StartedApp(code.app, code.state), watcher)))
         logger.info("%s is ready: %d tools", self._bundle.scenario.name, len(code.toolset.served))
 
@@ -223,7 +233,8 @@ class Instance:
         patience_s = self._limits.call_deadline_s + self._limits.call_grace_s + 2 * _BEAT_S
         try:
             while True:
-                self._in_flight.beat(time.monotonic_ns() + int(patience_s * 1e9))
+                pulse = inflight.Pulse(self._store.in_use_count, self._activity.used_at_ns)
+                self._in_flight.beat(time.monotonic_ns() + int(patience_s * 1e9), pulse)
                 await asyncio.sleep(_BEAT_S)
         finally:
             self._in_flight.rest()
@@ -299,7 +310,7 @@ def _confine(config: configuration.InstanceConfig, *, processes: bool) -> None:
     """
     enforcement = confinement.confine(
         confinement.Policy(
-            read=confinement.runtime_read_paths(),
+            read=(*confinement.runtime_read_paths(), *config.read_later),
             write=(config.state_folder,),
             processes=processes,
         )
@@ -312,6 +323,13 @@ def _confine(config: configuration.InstanceConfig, *, processes: bool) -> None:
 
 def _confine_child(folder: Path) -> None:
     confinement.confine(confinement.Policy(read=confinement.runtime_read_paths(), write=(folder,), processes=False))
+
+
+def _give_back_memory() -> None:
+    """Loading takes megabytes for a moment: parse trees, schemas. The C library keeps them if it is not asked."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+    if trim is not None:
+        trim(0)
 
 
 def _report(descriptor: int, document: dict[str, object]) -> None:

@@ -7,16 +7,12 @@ call is past its hard deadline, which the instance itself may be unable to notic
 import contextlib
 import fcntl
 import hashlib
-import json
 import logging
 import os
-import resource
 import selectors
 import signal
 import socket
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,34 +21,15 @@ from typing import Any
 
 from awm_runtime import errors
 from awm_runtime.bundle import digest, reading
-from awm_runtime.server import configuration, hosts, inflight, logs, settings
+from awm_runtime.server import configuration, hosts, inflight, lives, settings, sockets
 from awm_runtime.verification import sandbox
 
 logger = logging.getLogger("awm.keeper")
 
 TICK_S = 0.1
-_BACKLOG = 2048
-_LONGEST_REPORT = 64 * 1024
-_FIRST_BACKOFF_S = 0.05
-_LONGEST_BACKOFF_S = 10.0
-_MOST_DESCRIPTORS = 1 << 18
 _LOG = 2
 """The keeper's standard error. What scenario code prints goes there too: standard output is for whoever asked where
 the instance answers, and nobody reads on."""
-_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "HOME")
-
-
-class StartFailed(errors.PermanentError):
-    """The instance did not become ready.
-
-    Args:
-        message: Why, in one sentence.
-        detail: The traceback of the scenario's code, where there is one.
-    """
-
-    def __init__(self, message: str, *, detail: str = "") -> None:
-        super().__init__(message)
-        self.detail = detail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +45,9 @@ class Options:
         token: The control plane's token; must be given where `host` is not loopback.
         host_names: Host names that are answered beside the loopback ones; `*` for all.
         watched: Whether a person reads the log: then each call and each episode has a line.
+        keys: A file with public keys: then both planes take tokens that were signed with them, and agents need one.
+        id: The id that control tokens for this instance alone name.
+        team: Whose tokens are taken.
     """
 
     bundle: Path
@@ -78,6 +58,9 @@ class Options:
     token: str | None = None
     host_names: tuple[str, ...] = ()
     watched: bool = False
+    keys: Path | None = None
+    id: str = ""
+    team: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,32 +86,45 @@ class Keeper:
 
     def __init__(self, options: Options, environment: Mapping[str, str] = os.environ) -> None:
         token = (options.token or "").strip()
-        if not token and not _is_loopback(options.host):
+        if not token and options.keys is None and not sockets.is_loopback(options.host):
             raise errors.PermanentError(
-                f"{options.host} is reachable from other machines: give the control plane a token (AWM_CONTROL_TOKEN)"
+                f"{options.host} is reachable from other machines: give the control plane a token (AWM_CONTROL_TOKEN) "
+                "or the public keys of signed ones (AWM_TOKEN_KEYS)"
+            )
+        if options.keys is not None and any(options.keys.parent.glob("*.pem")):
+            raise errors.PermanentError(
+                f"{options.keys.parent}: private keys are beside the public ones, and scenario code could read them: "
+                "give an instance a folder with the public file alone"
             )
         self._limits = settings.Settings.from_environment(environment)
         bundle = reading.read(options.bundle)
         self._state = options.state / digest.digest(bundle).removeprefix("sha256:")[:16]
         with contextlib.ExitStack() as taken:
-            taken.callback(os.close, _lock(self._state))
-            self._agent = taken.enter_context(_listen(options.host, options.port))
-            self._control = taken.enter_context(_listen(options.host, options.control_port))
+            taken.callback(
+                os.close,
+                lock(
+                    self._state,
+                    f"another process serves this bundle from {self._state}; stop it or choose another state folder",
+                ),
+            )
+            self._agent = taken.enter_context(sockets.listen(options.host, options.port))
+            self._control = taken.enter_context(sockets.listen(options.host, options.control_port))
             self._taken = taken.pop_all()
-        _raise_descriptor_limit()
-        self.address = Address(_url(options.host, self._agent), _url(options.host, self._control))
+        sockets.raise_descriptor_limit()
+        self.address = Address(sockets.url(options.host, self._agent), sockets.url(options.host, self._control))
         self._config = configuration.InstanceConfig(
             bundle=str(options.bundle.resolve()),
             state=str(self._state.resolve()),
             agent_url=self.address.agent_url,
-            host_names=(*hosts.LOOPBACK, _authority(options.host), *options.host_names),
+            host_names=(*hosts.LOOPBACK, sockets.authority(options.host), *options.host_names),
             token_hash=hashlib.sha256(token.encode()).hexdigest() if token else None,
             watched=options.watched,
+            keys=str(options.keys.absolute()) if options.keys is not None else None,
+            id=options.id,
+            team=options.team,
         )
-        self._environment = _scrubbed(environment)
+        self._environment = configuration.scrubbed(environment)
         self._in_flight = self._table(self._config.in_flight)
-        self._left: frozenset[inflight.Entry] = frozenset()
-        self._overdue: frozenset[inflight.Entry] = frozenset()
         self._stopping = False
         self._wake_read, self._wake_write = os.pipe()
 
@@ -145,21 +141,21 @@ class Keeper:
         An instance that was ready once holds episodes, so it is brought back for as long as that takes.
 
         Raises:
-            StartFailed: The scenario's code does not load, or exits or hangs while it is loaded.
+            lives.StartFailed: The scenario's code does not load, or exits or hangs while it is loaded.
         """
         with self._signals():
-            self._run_once(on_ready)
-            backoff_s = _FIRST_BACKOFF_S
+            self._live_once(on_ready)
+            backoff = lives.Backoff()
             while not self._is_stopping():
-                logger.warning("the instance ended; it comes back with its episodes in %.2f s", backoff_s)
-                self._wait(backoff_s)
-                backoff_s = _FIRST_BACKOFF_S if self._come_back() else min(2 * backoff_s, _LONGEST_BACKOFF_S)
+                logger.warning("the instance ended; it comes back with its episodes in %.2f s", backoff.next_s)
+                self._wait(backoff.next_s)
+                backoff.note(came_back=self._come_back())
 
     def _come_back(self) -> bool:
         """One further life of the instance. Returns whether it became ready."""
         try:
-            return self._run_once(_nothing)
-        except StartFailed as exc:  # it loaded before: a full disk or a busy machine may pass
+            return self._live_once(_nothing)
+        except lives.StartFailed as exc:  # it loaded before: a full disk or a busy machine may pass
             logger.error("the instance did not come back: %s\n%s", exc, exc.detail)
             return False
 
@@ -170,85 +166,44 @@ class Keeper:
             os.close(descriptor)
         self._taken.close()
 
-    def _run_once(self, on_ready: Callable[[Address], None]) -> bool:
+    def _live_once(self, on_ready: Callable[[Address], None]) -> bool:
         """One life of the instance. Returns whether it became ready."""
-        self._left = frozenset(self._in_flight.entries())  # a killed instance's; the next one takes them back
+        left = frozenset(self._in_flight.entries())
         report_read, report_write = os.pipe()
-        os.set_blocking(report_read, False)
         judge, judge_socket = sandbox.spawn(within=self._state)
         with judge_socket:
             instance = self._start(judge_socket, report_write)
         os.close(report_write)
-        ready = False
+        life = lives.Life(
+            instance, judge, report=report_read, in_flight=self._in_flight, left=left, limits=self._limits
+        )
         try:
-            ready = self._watch(instance, judge, report_read, on_ready)
-            return ready
+            return self._watch(life, on_ready)
         finally:
-            os.close(report_read)
-            end(instance, self._limits.shutdown_s if ready else 0.0)  # before, there are no calls to wait for
-            with contextlib.suppress(ProcessLookupError):  # processes of its episodes that hang in their code
-                os.killpg(instance.pid, signal.SIGKILL)
+            end(instance, life.patience_s)
+            life.end_group()
+            life.close()
             end(judge, 1.0)
 
     def _start(self, judge: socket.socket, report: int) -> "subprocess.Popen[bytes]":
         descriptors = configuration.Descriptors(
             agent=self._agent.fileno(), control=self._control.fileno(), judge=judge.fileno(), report=report
         )
-        return subprocess.Popen(
-            # -P: scenario code may write to the working directory, so nothing is imported from there.
-            [sys.executable, "-P", "-m", "awm_runtime.server.instance", self._config.text(), descriptors.text()],
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=_LOG,
-            pass_fds=(descriptors.agent, descriptors.control, descriptors.judge, descriptors.report),
-            cwd=self._state,
-            start_new_session=True,  # Ctrl-C reaches the keeper alone, which ends the instance in order
-        )
+        return lives.spawn(self._config, descriptors, environment=self._environment, log=_LOG)
 
-    def _watch(
-        self,
-        instance: "subprocess.Popen[bytes]",
-        judge: "subprocess.Popen[bytes]",
-        report: int,
-        on_ready: Callable[[Address], None],
-    ) -> bool:
+    def _watch(self, life: lives.Life, on_ready: Callable[[Address], None]) -> bool:
         """Watches until the instance ends or is to end. Returns whether it became ready.
 
         Raises:
             StartFailed: The instance cannot start, or ended before it was ready.
         """
-        reader = _ReportReader(report)
-        ready = False
-        while not self._is_stopping():
-            ended = instance.poll() is not None
-            if not ready and (said := reader.document()) is not None:
-                _raise_failure(said)
-                ready = True
+        announced = False
+        while not self._is_stopping() and life.look():
+            if life.ready and not announced:
+                announced = True
                 on_ready(self.address)
-            if ended and not ready:
-                raise StartFailed(f"the instance ended before it was ready ({_how(instance)}); its log is above")
-            if ended:
-                break
-            if judge.poll() is not None:
-                logger.warning("the judge ended; the instance is restarted with a new one")
-                instance.kill()
-            self._kill_if_stuck(instance, ready=ready)
             self._wait(TICK_S)
-        return ready
-
-    def _kill_if_stuck(self, instance: "subprocess.Popen[bytes]", *, ready: bool) -> None:
-        now = time.monotonic_ns()
-        overdue = frozenset(entry for entry in self._in_flight.entries() if entry.kill_at_ns < now) - self._left
-        # Seen twice: an entry that is just being written may look like anything, once.
-        stuck = overdue & self._overdue
-        self._overdue = overdue
-        for entry in stuck:
-            instance.kill()
-            instance.wait()
-            if not ready:
-                raise StartFailed(f"the scenario's code did not load within {self._limits.load_deadline_s:g} s")
-            logger.error("%s is past its hard deadline: the instance was killed", _named(entry))
-            return
+        return life.ready
 
     def _is_stopping(self) -> bool:
         """Whether a signal asked to stop; it may come at any moment."""
@@ -274,30 +229,6 @@ class Keeper:
                 signal.signal(each, handler)
 
 
-class _ReportReader:
-    """Collects the one line that an instance writes about its start."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._read = b""
-
-    def document(self) -> dict[str, str] | None:
-        """The line's JSON, once it is there in full."""
-        with contextlib.suppress(BlockingIOError):
-            while len(self._read) <= _LONGEST_REPORT and (chunk := os.read(self._descriptor, _LONGEST_REPORT)):
-                self._read += chunk
-        line, newline, _ = self._read.partition(b"\n")
-        if not newline and len(self._read) <= _LONGEST_REPORT:
-            return None
-        try:
-            said = json.loads(line)
-        except ValueError:
-            said = None
-        if not isinstance(said, dict):
-            raise StartFailed("the scenario's code wrote into the pipe that its instance reports on")
-        return said
-
-
 def serve(options: Options, on_ready: Callable[[Address], None]) -> None:
     """Serves a bundle until SIGTERM or SIGINT; see `Keeper` for what it raises."""
     keeper = Keeper(options)
@@ -311,24 +242,6 @@ def _nothing(_address: Address) -> None:
     """What is called when an instance came back: its clients know its address."""
 
 
-def _raise_failure(said: Mapping[str, str]) -> None:
-    if "failed" in said:
-        raise StartFailed(said["failed"], detail=said.get("detail", ""))
-
-
-def _named(entry: inflight.Entry) -> str:
-    """What a slot of the table stands for."""
-    if entry.episode == inflight.EVENT_LOOP:
-        return "the event loop, which code that outlived its call may hold,"
-    return f"call {entry.number} of {entry.episode} ({logs.shown(entry.tool)})"
-
-
-def _how(ended: "subprocess.Popen[bytes]") -> str:
-    """How a process ended, in words."""
-    status = ended.returncode
-    return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-
-
 def end(process: "subprocess.Popen[Any]", patience_s: float) -> None:
     """Ends a process: asks first, then kills."""
     if process.poll() is None:
@@ -340,32 +253,16 @@ def end(process: "subprocess.Popen[Any]", patience_s: float) -> None:
             process.wait()
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(_BACKLOG)
-    except (OSError, OverflowError) as exc:
-        listening.close()
-        reason = exc.strerror if isinstance(exc, OSError) else "a port is a number from 0 to 65535"
-        raise errors.PermanentError(f"cannot listen on {host}:{port}: {reason}; choose another") from exc
-    return listening
+def lock(state: Path, taken: str) -> int:
+    """Takes a state folder for this process; the kernel gives it back when the process ends.
 
+    Args:
+        state: The folder; made where it is missing.
+        taken: What to say where another process has it.
 
-def _url(host: str, listening: socket.socket) -> str:
-    named = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"http://{_authority(named)}:{listening.getsockname()[1]}"
-
-
-def _authority(host: str) -> str:
-    """The host as a URL and a Host header name it."""
-    return f"[{host}]" if ":" in host else host
-
-
-def _lock(state: Path) -> int:
-    """Takes the state folder for this process; the kernel gives it back when the process ends."""
+    Raises:
+        PermanentError: Another process has it, or it cannot be written.
+    """
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -375,34 +272,5 @@ def _lock(state: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:
         os.close(descriptor)
-        raise errors.PermanentError(
-            f"another process serves this bundle from {state}; stop it or choose another state folder"
-        ) from exc
+        raise errors.PermanentError(taken) from exc
     return descriptor
-
-
-def _raise_descriptor_limit() -> None:
-    """An episode takes a few descriptors: use as many as the system allows, but so many that all can be closed."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _is_loopback(host: str) -> bool:
-    return host in {"localhost", "::1"} or host.startswith("127.")
-
-
-def _scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
-    """What the instance sees of the environment: no secret, and what makes runs repeat."""
-    kept = {name: environment[name] for name in _KEPT_VARIABLES if name in environment}
-    ours = {f"{settings.PREFIX}{name.upper()}" for name in settings.Settings.__dataclass_fields__}
-    limits = {name: environment[name] for name in ours if name in environment}
-    return {
-        **kept,
-        **limits,
-        "PYTHONHASHSEED": "0",
-        "TZ": "UTC",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }

@@ -34,6 +34,7 @@ def to_standard_error(*, watched: bool) -> None:
         handler.setFormatter(_ShortFormatter())
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     activity.setLevel(logging.INFO if watched else logging.WARNING)
 

@@ -145,6 +145,11 @@ def error(request_id: int | str | None, refusal: Refusal, *, era: Era | None = N
     return Reply(refusal.status if era is None or era.states_errors else 200, body, wait)
 
 
+def refused(status: int, code: problems.Code, message: str) -> Reply:
+    """The reply to what never became a message: too large, or of the wrong media type."""
+    return error(None, Refusal(INVALID_REQUEST, message, status=status, data={"code": code}))
+
+
 def from_problem(problem: problems.ProblemError) -> Refusal:
     """A problem as a protocol error: never a tool result, so that nobody blames the agent for it."""
     data: dict[str, Any] = {"code": problem.code, "class": problem.blame}

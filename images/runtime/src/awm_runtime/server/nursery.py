@@ -4,7 +4,6 @@ It has one thread and has seen no episode. A fork of the serving process might i
 held at that moment, and would carry along what the server has in memory of other episodes.
 """
 
-import ctypes
 import gc
 import logging
 import os
@@ -16,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from awm_runtime import families
+
 logger = logging.getLogger(__name__)
 
 Life = Callable[[socket.socket, Path], None]
@@ -25,7 +26,6 @@ _PID = struct.Struct("<i")
 _NO_PID = 0
 _PATIENCE_S = 10.0
 _LONGEST_PATH = 4096
-_PR_SET_PDEATHSIG = 1
 
 
 class NurseryGone(Exception):
@@ -80,18 +80,10 @@ class Nursery:
         return pid
 
 
-def die_with(parent: int) -> None:
-    """Asks the kernel to kill this process when its parent dies, so that none is left behind."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it died before the line above
-            os._exit(1)
-
-
 def _be_nursery(peer: socket.socket, live: Life, *, parent: int) -> NoReturn:
     """Forks as it is asked to, until the other side hangs up; never returns into the server."""
     try:
-        die_with(parent)
+        families.die_with(parent)
         _leave_the_server(peer.fileno())
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits: its socket says that a child is gone
         gc.collect()
@@ -124,7 +116,7 @@ def _fork(nursery: socket.socket, descriptor: int, database: Path, live: Life) -
 def _be_child(nursery: socket.socket, peer: socket.socket, database: Path, live: Life, *, parent: int) -> NoReturn:
     status = 1
     try:
-        die_with(parent)
+        families.die_with(parent)
         nursery.close()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         live(peer, database)

@@ -250,6 +250,16 @@ def _death(status: int) -> str:
     return f"ended by signal {-code}" if code < 0 else f"ended the process with status {code}"
 
 
+def prepare() -> None:
+    """Makes this process ready to fork trials."""
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    trial.keep_sqlite_temporaries_in_memory()
+    gc.collect()
+    gc.disable()  # the children turn it on again; a collection here would copy pages that they share
+    gc.freeze()
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Serves the socket that was inherited as `--fd` until its other side is closed."""
     parser = argparse.ArgumentParser(prog="python -m awm_runtime.verification.judge", description=__doc__)
@@ -258,12 +268,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     # Ctrl-C reaches the whole terminal; the judge is wanted until the last client has gone.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in _PRELOADED:
-        importlib.import_module(name)
-    trial.keep_sqlite_temporaries_in_memory()
-    gc.collect()
-    gc.disable()  # the children turn it on again; a collection here would copy pages that they share
-    gc.freeze()
+    prepare()
     with socket.socket(fileno=options.fd) as sock:
         Court(sock, within=options.within).serve()
 

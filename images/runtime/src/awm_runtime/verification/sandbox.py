@@ -41,22 +41,26 @@ def spawn(*, within: Path | None = None) -> tuple["subprocess.Popen[bytes]", soc
             code, which could ask the judge for any file of this user's.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with theirs:
+        return spawn_on(theirs, within=within), ours
+
+
+def spawn_on(sock: socket.socket, *, within: Path | None = None) -> "subprocess.Popen[bytes]":
+    """Starts a judge that serves this socket; otherwise like `spawn`."""
     environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     environment |= {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8"}
     # -P: the working directory is no place to import from, and none that a verifier may read.
-    command = [sys.executable, "-P", "-m", "awm_runtime.verification.judge", "--fd", str(theirs.fileno())]
+    command = [sys.executable, "-P", "-m", "awm_runtime.verification.judge", "--fd", str(sock.fileno())]
     if within is not None:
         command += ["--within", str(within.resolve())]
-    with theirs:
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            pass_fds=(theirs.fileno(),),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            cwd="/",
-        )
-    return process, ours
+    return subprocess.Popen(
+        command,
+        env=environment,
+        pass_fds=(sock.fileno(),),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        cwd="/",
+    )
 
 
 class Judge:

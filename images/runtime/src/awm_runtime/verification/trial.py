@@ -7,13 +7,11 @@ any of its code runs.
 """
 
 import contextlib
-import ctypes
 import functools
 import gc
 import json
 import math
 import os
-import signal
 import sqlite3
 import sys
 import traceback
@@ -21,14 +19,12 @@ import types
 from pathlib import Path
 from typing import Any, NoReturn
 
-from awm_runtime import confinement
+from awm_runtime import confinement, families
 from awm_runtime.verification import results, wire
 
 FUNCTIONS = {"code": "verify_task_completion", "sql": "verify_task"}
 
 _OPEN_FILES = 64
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
 
 
 class _Failed(Exception):
@@ -90,10 +86,7 @@ def keep_sqlite_temporaries_in_memory() -> None:
 def _enter(reply_fd: int, output_fd: int, judge_pid: int) -> int:
     """Leaves the judge's session and files behind; the reply's pipe is the only way back. Returns its new number."""
     os.setsid()
-    zero = ctypes.c_ulong(0)
-    _libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), zero, zero, zero)
-    if os.getppid() != judge_pid:  # it died before the line above
-        os._exit(1)
+    families.die_with(judge_pid)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(output_fd, 1)

@@ -1,0 +1,150 @@
+"""A fleet on this machine: the bundles that are served, on the backend of processes."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from awm_fleet import shelves
+from awm_fleet.backends import protocol
+from awm_fleet.backends.process import backend
+from awm_registry import directory
+from awm_registry.catalogue import model
+from awm_runtime import errors
+from awm_runtime.contract import problems
+
+logger = logging.getLogger("awm.fleet")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A scenario as `awm status` shows it.
+
+    Attributes:
+        name, generation: Which.
+        state: Its instance's; asleep where there is none.
+        episodes: How many take calls, the default one not counted.
+        reason: Why it failed or drains.
+        diagnostics: What operators may want to know of it.
+    """
+
+    name: str
+    generation: int
+    state: directory.State
+    episodes: int
+    reason: str | None = None
+    diagnostics: dict[str, Any] | None = None
+
+
+class LocalFleet:
+    """Scenarios by name: what wakes them, and what is to be said of them.
+
+    Args:
+        runs: The backend.
+        shelf: What is served.
+        idle_s: A scenario that nobody uses for so long is put to sleep.
+    """
+
+    def __init__(self, runs: backend.ProcessBackend, shelf: shelves.Shelf, *, idle_s: float) -> None:
+        self._backend = runs
+        self._shelf = shelf
+        self._idle_s = idle_s
+        self._began = time.monotonic()
+
+    @property
+    def shelf(self) -> shelves.Shelf:
+        """What is served."""
+        return self._shelf
+
+    @property
+    def uptime_s(self) -> float:
+        """How long it runs."""
+        return time.monotonic() - self._began
+
+    @property
+    def version(self) -> int:
+        """How many changes of instances there were."""
+        return self._backend.version
+
+    async def wake(self, scenario: str) -> None:
+        """Asks for an instance of a scenario's newest generation; see `Directory.wake`.
+
+        Raises:
+            ProblemError: `unknown_scenario`, `at_capacity`, `start_failed`.
+        """
+        entry = self._newest(scenario)
+        try:
+            self._shelf, entry = await asyncio.to_thread(shelves.renewed, self._shelf, entry)
+            spec = self._spec(entry)
+            await self._backend.ensure(spec)
+        except errors.TransientError as exc:
+            raise problems.ProblemError(problems.Code.AT_CAPACITY, str(exc), retry_after_s=exc.retry_after_s) from exc
+        except errors.PermanentError as exc:
+            raise problems.ProblemError(
+                problems.Code.START_FAILED, f"{scenario} cannot be served: {exc}", blame="environment"
+            ) from exc
+        for each in await self._backend.instances():
+            if each.state == "failed" and (each.scenario, each.bundle) == (scenario, entry.bundle):
+                raise problems.ProblemError(
+                    problems.Code.START_FAILED,
+                    f"{scenario} does not start: {each.reason}",
+                    diagnostics=each.diagnostics,
+                    retry_after_s=(each.diagnostics or {}).get("tried_again_after_s"),
+                )
+
+    async def instances(self) -> list[directory.Instance]:
+        """Every instance."""
+        return list(await self._backend.instances())
+
+    def watch(self) -> AsyncIterator[directory.Change]:
+        """Every change of an instance, the present ones first."""
+        return self._backend.watch()
+
+    async def rows(self) -> list[Row]:
+        """Every scenario, by name. Wakes nothing: episodes of sleeping ones are counted by their folders."""
+        present = {(each.scenario, each.bundle): each for each in await self.instances()}
+        entries = sorted(self._shelf.entries, key=lambda each: (each.name, each.generation))
+        counts = await asyncio.to_thread(lambda: [self._backend.open_episodes(self._spec(each)) for each in entries])
+        return [
+            _row(entry, present.get((entry.name, entry.bundle)), count)
+            for entry, count in zip(entries, counts, strict=True)
+        ]
+
+    async def logs(self, scenario: str, *, lines: int) -> str:
+        """The last lines of a scenario's log.
+
+        Raises:
+            ProblemError: `unknown_scenario`.
+        """
+        return "".join(
+            [await self._backend.logs(self._spec(each).key, lines=lines) for each in self._generations(scenario)]
+        )
+
+    def _spec(self, entry: model.Entry) -> protocol.EnvironmentSpec:
+        return protocol.EnvironmentSpec(
+            scenario=entry.name,
+            generation=entry.generation,
+            digest=entry.bundle,
+            bundle=Path(entry.folder) if entry.folder is not None else None,
+            idle_s=self._idle_s,
+        )
+
+    def _newest(self, scenario: str) -> model.Entry:
+        return max(self._generations(scenario), key=lambda each: each.generation)
+
+    def _generations(self, scenario: str) -> list[model.Entry]:
+        found = [each for each in self._shelf.entries if each.name == scenario]
+        if not found:
+            raise problems.ProblemError(
+                problems.Code.UNKNOWN_SCENARIO, f"no scenario {scenario!r} is served here; see `awm status`"
+            )
+        return found
+
+
+def _row(entry: model.Entry, instance: directory.Instance | None, episodes: int) -> Row:
+    if instance is None:
+        return Row(entry.name, entry.generation, "asleep", episodes)
+    return Row(entry.name, entry.generation, instance.state, episodes, instance.reason, instance.diagnostics)

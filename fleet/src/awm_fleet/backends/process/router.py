@@ -1,0 +1,69 @@
+"""A router process beside a supervisor: `python -m awm_fleet.backends.process.router`. Started by `routers`."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+
+import uvloop
+
+from awm_fleet.backends.process import states, supervisors
+from awm_registry.catalogue import sources
+from awm_registry.router import app, ids, serving, settings
+from awm_registry.tokens import authorities
+from awm_runtime import errors, families
+from awm_runtime.server import logs
+
+ID_KEY = "episode-ids.key"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serves until SIGTERM; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fd", type=int, required=True, help="the listening socket")
+    parser.add_argument("--state", type=Path, required=True, help="the fleet's state folder")
+    parser.add_argument("--host", required=True, help="the address of the socket")
+    parser.add_argument("--parent", type=int, required=True, help="the supervisor, with which it ends")
+    parser.add_argument("--keys", type=Path, help="the keys that tokens are signed with")
+    parser.add_argument("--allow-host", action="append", default=[])
+    given = parser.parse_args(arguments)
+    families.die_with(given.parent)
+    families.name("awm:router")
+    logs.to_standard_error(watched=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        limits = settings.Settings.from_environment(os.environ)
+        options = app.Options(
+            id_key=ids.load_key(given.state / ID_KEY),
+            host=given.host,
+            host_names=tuple(given.allow_host),
+            limits=limits,
+        )
+        uvloop.run(_serve(given.state, socket.socket(fileno=given.fd), options, keys=given.keys))
+    except errors.AwmError as exc:
+        logging.getLogger("awm.router").error("%s", exc)
+        return 1
+    return 0
+
+
+async def _serve(state: Path, listening: socket.socket, options: app.Options, *, keys: Path | None) -> None:
+    catalogues = sources.Catalogues(state / states.CATALOGUE)
+    async with supervisors.SupervisorDirectory(states.socket_path(state)).following() as fleet:
+        router = app.create(
+            fleet, catalogues, options, tokens=authorities.TokenAuthority(keys) if keys is not None else None
+        )
+        following = asyncio.create_task(catalogues.follow(), name="follow the catalogue")
+        try:
+            await serving.serve(router, serving.Sockets(single=listening), options.limits)
+        finally:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""What every request of the control plane passes: host name, size, a line in the audit log."""
+
+import asyncio
+import json
+import logging
+import time
+from typing import Any
+
+import fastapi
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from awm_registry.router import metrics, settings
+from awm_runtime.contract import problems
+from awm_runtime.server import exchanges, hosts, problem_responses
+
+logger = logging.getLogger(__name__)
+audit = logging.getLogger("awm.audit")
+"""One line of JSON for each request of the control plane: who did what, and what came of it. Those that only look are
+told of where the log's level is DEBUG."""
+
+PROBES = frozenset({"/livez", "/readyz", "/health", "/metrics"})
+
+
+class Gate:
+    """An ASGI app in front of another.
+
+    Args:
+        app: The other.
+        guard: Which Host and Origin headers are answered; probes come by address.
+        limits: The router's settings.
+        meter: What is counted.
+        url: Where agents reach this router, for the app; None: as the request came.
+    """
+
+    def __init__(
+        self,
+        app: fastapi.FastAPI,
+        *,
+        guard: hosts.HostGuard,
+        limits: settings.Settings,
+        meter: metrics.Metrics,
+        url: str | None,
+    ) -> None:
+        self._app: ASGIApp = app
+        self._guard = guard
+        self._limits = limits
+        self._meter = meter
+        self._url = url
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        headers = exchanges.folded(scope["headers"])
+        state = scope["state"] = {"url": self._url, "route": "", "caller": None}
+        began, status = time.perf_counter(), 0
+
+        async def seen(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            if scope["path"] not in PROBES:
+                self._guard.check(headers)
+            body = await self._body(headers, receive)
+            await self._app(scope, exchanges.replayed(body, receive), seen)
+        except exchanges.Disconnected:  # half a request asks for nothing
+            return
+        except problems.ProblemError as exc:
+            await problem_responses.respond(exc)(scope, receive, seen)
+        except Exception:  # answered already by `problem_responses`; further up it would cost the connection
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+        if scope["path"] not in PROBES:
+            self._note(scope, state, status=status, seconds=time.perf_counter() - began)
+
+    async def _body(self, headers: exchanges.Headers, receive: Receive) -> bytes:
+        try:
+            async with asyncio.timeout(self._limits.request_s):
+                body = await exchanges.body(headers, receive, self._limits.request_bytes)
+        except TimeoutError as exc:
+            raise problems.ProblemError(
+                problems.Code.TIMEOUT, "the request did not arrive in time", blame="agent"
+            ) from exc
+        if body is None:
+            raise problems.ProblemError(
+                problems.Code.TOO_LARGE, f"a request is at most {self._limits.request_bytes} bytes long"
+            )
+        return body
+
+    def _note(self, scope: Scope, state: dict[str, Any], *, status: int, seconds: float) -> None:
+        self._meter.control_request(f"{scope['method']} {state['route']}" if state["route"] else "", status)
+        caller = state["caller"]
+        line = {
+            "action": f"{scope['method']} {state['route'] or 'unknown'}",
+            "path": scope["path"],
+            "subject": caller.subject if caller else None,
+            "scope": caller.scope if caller else None,
+            "status": status,
+            "ms": round(1e3 * seconds, 1),
+        }
+        audit.log(logging.DEBUG if scope["method"] == "GET" else logging.INFO, "%s", json.dumps(line))

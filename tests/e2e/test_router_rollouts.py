@@ -1,0 +1,182 @@
+"""The shape of a training step: a batch of episodes, calls in each, a verdict for each; also with parts killed."""
+
+import contextlib
+import http.client
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+from urllib import parse
+
+import bundles
+import fleets
+import instances as single
+import psutil
+import pytest
+import router_process
+
+from awm_runtime.bundle import model
+
+ENVIRONMENT = """
+import os
+from fastapi import FastAPI
+from sqlalchemy import create_engine, text
+from sqlalchemy.orm import sessionmaker
+
+new_session = sessionmaker(bind=create_engine(os.environ["DATABASE_PATH"]))
+app = FastAPI()
+
+
+@app.put("/items", operation_id="add_item")
+def add_item(name: str):
+    session = new_session()
+    session.execute(text("INSERT INTO items (name) VALUES (:name)"), {"name": name})
+    session.commit()
+    return name
+"""
+VERIFIER = """
+import sqlite3
+
+def verify_task_completion(initial_db_path, final_db_path, final_answer=None):
+    made = sqlite3.connect(final_db_path).execute("SELECT count(*) FROM items").fetchone()[0] - 1
+    return {"result": "complete" if made == 8 else "others", "score": min(made, 8) / 8}
+"""
+TASKS, ROLLOUTS, CALLS, AT_ONCE = 64, 16, 8, 16
+SCENARIOS = ("shop", "bakery")
+
+
+@pytest.fixture(scope="module")
+def scenarios(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("bundles")
+    tasks = [model.Task(id=f"t{number}", instruction="Add 8 items.") for number in range(TASKS // len(SCENARIOS))]
+    verifiers = {(task.id, "code"): VERIFIER for task in tasks}
+    return {
+        name: bundles.make(folder / name, ENVIRONMENT, tasks=tasks, verifiers=verifiers)  # type: ignore[arg-type]
+        for name in SCENARIOS
+    }
+
+
+class Fleet:
+    """Instances, and routers that share a port."""
+
+    def __init__(self, instances: fleets.Instances, routers: router_process.Routers) -> None:
+        self.instances = instances
+        self.routers = routers
+
+    def kill_instance(self, id: str) -> None:
+        keeper = psutil.Process(self.instances.launched[id].process.pid)
+        next(each for each in keeper.children() if single.INSTANCE in each.cmdline()).kill()
+
+
+@pytest.fixture
+def fleet(scenarios: dict[str, Path], tmp_path: Path) -> Iterator[Fleet]:
+    (tmp_path / "catalogue").mkdir()
+    fleets.catalogue(list(scenarios.values()), tmp_path / "catalogue")
+    with fleets.instances(scenarios, tmp_path / "state") as instances:
+        awake = [instances.start(f"{name}-1", name) for name in scenarios]
+        with router_process.running(tmp_path / "catalogue", awake, count=2) as routers:
+            yield Fleet(instances, routers)
+
+
+class Trainer:
+    """One thread of a trainer: a kept connection, made anew when it breaks."""
+
+    def __init__(self, url: str) -> None:
+        self._address = parse.urlsplit(url).netloc
+        self._connection = http.client.HTTPConnection(self._address, timeout=60)
+
+    def ask(self, method: str, path: str, body: Any = None, *, again: bool) -> Any:
+        """The answer's JSON; None where the connection broke. `again`: then it is asked once more."""
+        for _ in range(3 if again else 1):
+            try:
+                headers = {"content-type": "application/json"}
+                self._connection.request(method, path, json.dumps(body or {}), headers)
+                return json.loads(self._connection.getresponse().read())
+            except (OSError, http.client.HTTPException):
+                self.close()
+        return None
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _play(url: str, episode: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Plays one episode and has it judged; the verdict, and what calls failed with."""
+    failed = []
+    path = f"/e/{episode['id']}/mcp"
+    with contextlib.closing(Trainer(url)) as trainer:
+        for number in range(CALLS):
+            params = {"name": "add_item", "arguments": {"name": f"item {number}"}}
+            message = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+            said = trainer.ask("POST", path, message, again=False)
+            if said is None:
+                failed.append("connection")
+            elif "error" in said:
+                failed.append(f"{said['error']['data']['code']}: {said['error']['data']['class']}")
+        verdict: dict[str, Any] = trainer.ask("POST", f"/v1/episodes/{episode['id']}/verify", again=True)
+    return verdict, failed
+
+
+def _open(fleet: Fleet, rollouts: int) -> list[dict[str, Any]]:
+    items = [
+        {"scenario": SCENARIOS[number % 2], "task": f"t{number // 2}", "count": rollouts, "group": f"g{number}"}
+        for number in range(TASKS)
+    ]
+    with contextlib.closing(Trainer(fleet.routers.url)) as trainer:
+        answer = trainer.ask("POST", "/v1/episodes", {"episodes": items}, again=False)
+    assert answer["rejected"] == []
+    opened: list[dict[str, Any]] = answer["episodes"]
+    return opened
+
+
+def test_a_step_of_1024_rollouts_gets_1024_verdicts(fleet: Fleet) -> None:
+    began = time.perf_counter()
+    opened = _open(fleet, ROLLOUTS)
+    open_s = time.perf_counter() - began
+    assert Counter(each["group"] for each in opened) == {f"g{number}": ROLLOUTS for number in range(TASKS)}
+    with futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        played = list(pool.map(lambda each: _play(fleet.routers.url, each), opened))
+    seconds = time.perf_counter() - began
+    router_mb = [psutil.Process(each.pid).memory_info().rss / 1e6 for each in fleet.routers.processes]
+    print(f"{len(played)} rollouts: open {open_s:.2f} s, all {seconds:.1f} s, routers {router_mb} MB")
+    assert [failed for _, failed in played if failed] == []
+    assert len(played) == TASKS * ROLLOUTS
+    assert {(verdict["outcome"], verdict["reward"], verdict["mask"]) for verdict, _ in played} == {
+        ("completed", 1.0, False)
+    }
+
+
+def test_killing_an_instance_and_a_router_fails_only_calls_in_flight(fleet: Fleet) -> None:
+    opened = _open(fleet, 4)
+    begun = threading.Semaphore(0)
+
+    def play(episode: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        begun.release()
+        return _play(fleet.routers.url, episode)
+
+    with futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        playing = [pool.submit(play, each) for each in opened]
+        for _ in range(64):
+            assert begun.acquire(timeout=60)
+        fleet.kill_instance("shop-1")
+        for _ in range(64):
+            assert begun.acquire(timeout=60)
+        fleet.routers.processes[0].kill()
+        played = [each.result() for each in playing]
+    failures = Counter(reason for _, failed in played for reason in failed)
+    assert failures.keys() <= {"connection", "episode_interrupted: infrastructure"}
+    assert failures.total() <= 2 * AT_ONCE
+    whole = [verdict for verdict, failed in played if not failed]
+    assert {(verdict["outcome"], verdict["mask"]) for verdict in whole} == {("completed", False)}
+    assert len(whole) >= len(played) - 2 * AT_ONCE
+    assert {verdict["scenario"] for verdict in _looked(fleet, opened)} == set(SCENARIOS)
+
+
+def _looked(fleet: Fleet, opened: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All episodes, which go on under the same ids."""
+    with contextlib.closing(Trainer(fleet.routers.url)) as trainer:
+        return [trainer.ask("GET", f"/v1/episodes/{each['id']}", again=True) for each in opened]
