@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from awm_fleet.backends.kubernetes import model, objects
-from awm_registry.client import tools as protocol
+from awm_registry.client import messages
 from awm_runtime import errors
 from awm_runtime.bundle import digest
 
@@ -49,7 +49,7 @@ class Instances:
         self.handshakes += 1
         url = f"http://{pod.address}:{objects.AGENT_PORT}/mcp"
         who = {"name": "awm-controller", "version": "0.1.0"}
-        await self._mcp(url, "initialize", protocolVersion=protocol.PROTOCOL, capabilities={}, clientInfo=who)
+        await self._mcp(url, "initialize", protocolVersion=messages.PROTOCOL, capabilities={}, clientInfo=who)
         page = await self._mcp(url, "tools/list")  # an instance lists all its tools on one page
         tools = page.get("tools")
         if not isinstance(tools, list) or not all(isinstance(each, dict) for each in tools):
@@ -89,7 +89,7 @@ class Instances:
 
     async def _mcp(self, url: str, method: str, **params: Any) -> dict[str, Any]:
         message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": protocol.PROTOCOL}
+        headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": messages.PROTOCOL}
         response = await self._send("POST", url, json=message, headers=headers)
         try:
             result = response.json()["result"]
