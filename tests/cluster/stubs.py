@@ -64,7 +64,10 @@ class Stub:
             self.drained.add(address)
             return 204, b""
         if path == "/metrics":
-            return 200, f"awm_episodes_open {self.open[address]}.0\nawm_calls_total 0.0\n".encode()
+            return 200, b'awm_calls_total{outcome="ok"} 0.0\n'
+        if path == "/v1/episodes":
+            default = {"id": "ep_default", "state": "open", "group": None}
+            return 200, {"episodes": [default, *({"id": "ep_1", "state": "open"} for _ in range(self.open[address]))]}
         request = json.loads(body)
         if request["method"] == "initialize":
             return 200, {"jsonrpc": "2.0", "id": 1, "result": {"serverInfo": {"name": "stub"}}}

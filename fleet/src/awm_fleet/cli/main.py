@@ -6,7 +6,20 @@ from collections.abc import Sequence
 
 import typer
 
-from awm_fleet.cli import bundle, catalog, controller, demo, env, episode, fleet, output, token, tools, verify
+from awm_fleet.cli import (
+    bundle,
+    catalog,
+    controller,
+    demo,
+    env,
+    environments,
+    episode,
+    fleet,
+    output,
+    token,
+    tools,
+    verify,
+)
 from awm_runtime import errors
 from awm_runtime.contract import problems
 
@@ -40,6 +53,7 @@ app.command("tools", epilog=tools.TOOLS_EXAMPLES)(tools.tools)
 app.command("call", epilog=tools.CALL_EXAMPLES)(tools.call)
 app.add_typer(episode.app, name="episode")
 app.add_typer(token.app, name="token")
+app.add_typer(environments.app, name="fleet")
 app.command("controller", epilog=controller.EXAMPLES)(controller.controller)
 app.command("verify", epilog=verify.EXAMPLES)(verify.verify)
 

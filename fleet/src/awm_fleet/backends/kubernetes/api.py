@@ -161,10 +161,12 @@ class Api:
         path = kind.path(metadata["namespace"], metadata["name"])
         return await self._write("PATCH", path, document, "application/apply-patch+yaml", query)
 
-    async def merge(self, kind: Kind, namespace: str, name: str, change: Mapping[str, Any]) -> dict[str, Any]:
+    async def merge(
+        self, kind: Kind, namespace: str, name: str, change: Mapping[str, Any], *, subresource: str = ""
+    ) -> dict[str, Any]:
         """Changes some fields."""
-        query = {"fieldManager": names.MANAGER}
-        return await self._write("PATCH", kind.path(namespace, name), change, "application/merge-patch+json", query)
+        path = kind.path(namespace, name, subresource)
+        return await self._write("PATCH", path, change, "application/merge-patch+json", {"fieldManager": names.MANAGER})
 
     async def put_status(self, kind: Kind, namespace: str, name: str, status: Mapping[str, Any]) -> dict[str, Any]:
         """Replaces the status, and nothing else."""

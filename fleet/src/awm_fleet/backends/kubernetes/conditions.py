@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from awm_fleet.backends.kubernetes import model, names
 from awm_registry import directory
 
+NO_ROOM, WAITING = "NoRoom", "Waiting"
+_MOST_REMEMBERED = 10
 _LONGEST_MESSAGE = 1024
 
 
@@ -21,7 +23,8 @@ class Facts:
         tool_lists: What those that were asked listed.
         faults: What became of asking the others, by UID.
         last_words: The end of the log of pods that do not start, by UID. Hostile text.
-        waits: Why a revision cannot start yet.
+        waits: Whether the newest revision waits for its turn.
+        lacks: What there is too little of for its pods, or None.
     """
 
     environment: model.Environment
@@ -33,7 +36,8 @@ class Facts:
     faults: Mapping[str, str]
     last_words: Mapping[str, str]
     draining_since: str | None
-    waits: str | None
+    waits: bool
+    lacks: str | None
     url: str
 
     @property
@@ -62,7 +66,7 @@ def status(facts: Facts, *, now: str) -> model.Status:
     before = facts.environment.status
     serving = next((each for each in facts.deployments if each.revision == facts.serving), None)
     tools = [each.tools for each in facts.tool_lists if each.tools_hash == facts.environment.tools_hash]
-    is_new = facts.awake and before.revision_hash != facts.revision and facts.waits is None
+    is_new = facts.awake and before.revision_hash != facts.revision and not facts.waits and facts.lacks is None
     said: dict[model.ConditionType, _Said] = {
         "Accepted": _accepted(facts),
         "Available": _available(facts),
@@ -84,11 +88,22 @@ def status(facts: Facts, *, now: str) -> model.Status:
         draining_since=facts.draining_since,
         observed_generation=facts.environment.generation,
         tool_lists=tuple(facts.tool_lists),
+        history=_history(facts),
         conditions=tuple(
             _condition(before.condition(kind), kind, each, facts.environment.generation, now)
             for kind, each in said.items()
         ),
     )
+
+
+def _history(facts: Facts) -> tuple[model.Served, ...]:
+    """What served, newest first; a rollback goes to the one before."""
+    before = facts.environment.status.history
+    if facts.serving != facts.revision:
+        return before
+    of = facts.environment
+    served = model.Served(of.bundle_generation, of.image, of.bundle_digest, of.tools_hash)
+    return before if before[:1] == (served,) else (served, *before)[:_MOST_REMEMBERED]
 
 
 def _condition(
@@ -121,16 +136,17 @@ def _state(facts: Facts, said: Mapping[model.ConditionType, _Said]) -> directory
     return "failed" if failed or _trouble(facts) else "starting"
 
 
-_FAILURES = frozenset({"WrongTools", "NoRoom"})
+_FAILURES = frozenset({"WrongTools", NO_ROOM})
 
 
 def _accepted(facts: Facts) -> _Said:
-    if facts.waits is not None:
-        reason = "Waiting" if facts.serving else "NoRoom"
-        return _Said("False" if reason == "NoRoom" else "Unknown", reason, facts.waits)
+    if facts.waits:
+        return _Said("Unknown", WAITING, "other environments are rolled out first")
+    if facts.lacks is not None:
+        return _Said("False", NO_ROOM, facts.lacks)
     for each in facts.deployments:
         if each.revision == facts.revision and each.trouble and not facts.ready_pods(facts.revision):
-            return _Said("False", "NoRoom", each.trouble)
+            return _Said("False", NO_ROOM, each.trouble)
     return _Said("True", "Accepted", f"generation {facts.environment.bundle_generation} is wanted")
 
 

@@ -78,7 +78,7 @@ class Controller:
 
     async def run(self) -> None:
         """Works until it is cancelled."""
-        idle = idling.Idling(self._api, self.instances, self.views, self._reconciler)
+        idle = idling.Idling(self._api, self.instances, self.views, self._tokens)
         async with self._http, asyncio.TaskGroup() as group:
             group.create_task(self._beats(), name="beat")
             for view in self.views.values():

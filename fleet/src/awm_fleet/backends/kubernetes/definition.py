@@ -79,13 +79,10 @@ def _number(meaning: str, **rules: Any) -> dict[str, Any]:
 def _spec() -> dict[str, Any]:
     return {
         "type": "object",
-        "required": ["scenario", "bundleGeneration", "image", "bundleDigest", "toolsHash"],
+        "required": ["scenario", *_bundle()],
         "properties": {
             "scenario": _text("The scenario's name; never changes.", minLength=1, maxLength=200),
-            "bundleGeneration": _number("The generation of the bundle in the image.", minimum=1),
-            "image": _text("The scenario's image, by digest.", pattern=_IMAGE, maxLength=512),
-            "bundleDigest": _text("The digest of the bundle in the image.", pattern=_DIGEST),
-            "toolsHash": _text("The hash of the tool list that it must serve.", pattern=_DIGEST),
+            **_bundle(),
             "metadata": _text("The catalogue's metadata, as an artifact by digest.", maxLength=512),
             "replicas": _number("How many pods; 0 is asleep.", minimum=0, maximum=_MOST_REPLICAS, default=0),
             "idleTimeout": _text(
@@ -95,6 +92,15 @@ def _spec() -> dict[str, Any]:
         "x-kubernetes-validations": [
             {"rule": "self.scenario == oldSelf.scenario", "message": "scenario never changes: make a new Environment"}
         ],
+    }
+
+
+def _bundle() -> dict[str, Any]:
+    return {
+        "bundleGeneration": _number("The generation of the bundle in the image.", minimum=1),
+        "image": _text("The scenario's image, by digest.", pattern=_IMAGE, maxLength=512),
+        "bundleDigest": _text("The digest of the bundle in the image.", pattern=_DIGEST),
+        "toolsHash": _text("The hash of the tool list that it must serve.", pattern=_DIGEST),
     }
 
 
@@ -128,6 +134,11 @@ def _status() -> dict[str, Any]:
                         "tools": _number("How many tools it listed."),
                     },
                 },
+            },
+            "history": {
+                "type": "array",
+                "description": "What served, newest first; a rollback goes to the second.",
+                "items": {"type": "object", "required": list(_bundle()), "properties": _bundle()},
             },
             "conditions": {
                 "type": "array",

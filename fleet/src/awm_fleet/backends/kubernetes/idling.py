@@ -1,4 +1,8 @@
-"""Puts environments to sleep that nobody uses: drained first, and only then without pods."""
+"""Puts environments to sleep that nobody uses.
+
+To sleep is to want no pods. What then happens is planning's: they are drained first, so that an episode that was opened
+meanwhile goes on, and who wakes the environment in between finds them as they were.
+"""
 
 import asyncio
 import logging
@@ -6,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from awm_fleet.backends.kubernetes import api, instances, model, reconciling, teams
+from awm_fleet.backends.kubernetes import api, instances, model, teams
 
 logger = logging.getLogger(__name__)
 
@@ -18,25 +22,29 @@ _AT_ONCE = 16
 class _Use:
     """How often pods were used when they were last asked, and since when that has not changed."""
 
-    activities: Mapping[str, instances.Activity] = field(default_factory=dict)
+    counts: Mapping[str, float] = field(default_factory=dict)
     since: float = 0.0
     asked_at: float = 0.0
 
 
 class Idling:
-    """Watches how much environments are used. Asking is no use."""
+    """Watches how much environments are used. Asking is no use.
+
+    Args:
+        tokens: The control token of each namespace's instances.
+    """
 
     def __init__(
         self,
         connection: api.Api,
         asked: instances.Instances,
         views: Mapping[str, teams.TeamView],
-        reconciler: reconciling.Reconciler,
+        tokens: Mapping[str, str],
     ) -> None:
         self._api = connection
         self._instances = asked
         self._views = views
-        self._reconciler = reconciler
+        self._tokens = tokens
         self._uses: dict[teams.Key, _Use] = {}
         self._hands = asyncio.Semaphore(_AT_ONCE)
 
@@ -65,22 +73,24 @@ class Idling:
         pods = [each for each in self._views[key.namespace].pods_of(key.name) if each.ready and not each.deleting]
         try:
             async with self._hands:
-                activities = {each.uid: await self._instances.activity(each) for each in pods}
-                waits = len(pods) > 1 and any(each.open for each in activities.values())  # else one pod drains in vain
-                if not pods or waits or activities != use.activities:
-                    use.activities, use.since = activities, now
+                counts = {each.uid: await self._instances.used(each) for each in pods}
+                if not pods or counts != use.counts:
+                    use.counts, use.since = counts, now
                 elif now - use.since >= environment.idle_s:
-                    await self._sleep(environment, pods)
+                    use.since = now
+                    if not await self._are_busy(pods):
+                        await self._sleep(environment)
         except (api.ApiError, instances.NoAnswer) as exc:
             use.since = now
             logger.warning("%s/%s: %s", *key, exc)
 
-    async def _sleep(self, environment: model.Environment, pods: list[model.Pod]) -> None:
-        """Sleeps if every pod agrees to open no more episodes; one that was opened meanwhile refuses."""
-        for pod in pods:
-            if not await self._reconciler.drain(pod):
-                self._uses.pop(teams.Key(environment.namespace, environment.name), None)
-                return
+    async def _are_busy(self, pods: list[model.Pod]) -> bool:
+        for each in pods:
+            if await self._instances.is_busy(each, self._tokens[each.namespace]):
+                return True
+        return False
+
+    async def _sleep(self, environment: model.Environment) -> None:
         change = {"spec": {"replicas": 0}}
         answer = await self._api.merge(api.ENVIRONMENTS, environment.namespace, environment.name, change)
         self._views[environment.namespace].environments.learn(answer)

@@ -1,19 +1,21 @@
-"""What the controller asks instances, by the addresses of their pods: their tools, whether they are used, to drain."""
+"""What the controller asks instances, by their pods' addresses: for their tools, whether they are used, to drain."""
 
 import asyncio
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import pydantic
 
 from awm_fleet.backends.kubernetes import model, objects
 from awm_registry.client import messages
 from awm_runtime import errors
 from awm_runtime.bundle import digest
+from awm_runtime.contract import episodes
 
 _TIMEOUT_S = 10.0
 _LARGEST_ANSWER = 8 * 1024 * 1024
+_USES = ("awm_calls_total", "awm_episodes_opened_total", "awm_episodes_reset_total")
 _METRIC = re.compile(r"^(awm_[a-z_]+)(?:\{[^}]*\})? ([0-9.e+-]+)$", re.MULTILINE)
 
 
@@ -21,12 +23,14 @@ class NoAnswer(errors.TransientError):
     """An instance did not answer, or not as one does."""
 
 
-@dataclass(frozen=True, slots=True)
-class Activity:
-    """How much an instance was used since it started, and the episodes that are open now."""
+class _Episode(pydantic.BaseModel):
+    id: str
+    state: str
+    group: str | None = None
 
-    open: int
-    used: float
+
+class _Episodes(pydantic.BaseModel):
+    episodes: list[_Episode]
 
 
 class Instances:
@@ -72,20 +76,31 @@ class Instances:
             raise NoAnswer(f"POST /v1/drain: {response.status_code}")
         return True
 
-    async def activity(self, pod: model.Pod) -> Activity:
-        """How much an instance is used; asking does not count.
+    async def used(self, pod: model.Pod) -> float:
+        """How often an instance was used since it started; asking does not count.
 
         Raises:
             NoAnswer: It does not say.
         """
         response = await self._send("GET", f"{_control(pod)}/metrics")
-        counts: dict[str, float] = {}
-        for name, value in _METRIC.findall(response.text):
-            counts[name] = counts.get(name, 0.0) + float(value)
-        if "awm_episodes_open" not in counts:
-            raise NoAnswer("its metrics do not tell the open episodes")
-        used = sum(counts.get(name, 0.0) for name in ("awm_calls_total", "awm_episodes_opened_total"))
-        return Activity(int(counts["awm_episodes_open"]), used)
+        counts = [float(value) for name, value in _METRIC.findall(response.text) if name in _USES]
+        if not counts:
+            raise NoAnswer("its metrics do not tell how often it was used")
+        return sum(counts)
+
+    async def is_busy(self, pod: model.Pod, token: str) -> bool:
+        """Whether an episode is open. Default ones do not count: they come back by themselves.
+
+        Raises:
+            NoAnswer: It does not say.
+        """
+        headers = {"Authorization": f"Bearer {token}"}
+        response = await self._send("GET", f"{_control(pod)}/v1/episodes", headers=headers)
+        try:
+            found = _Episodes.model_validate_json(response.content)
+        except ValueError as exc:
+            raise NoAnswer(f"GET /v1/episodes: {response.status_code} is no list of episodes") from exc
+        return any(each.state == "open" and not episodes.is_default(each.id, each.group) for each in found.episodes)
 
     async def _mcp(self, url: str, method: str, **params: Any) -> dict[str, Any]:
         message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}

@@ -35,6 +35,25 @@ class ToolList:
     tools: int
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A bundle that served: all that an `Environment` has to say to serve it again."""
+
+    bundle_generation: int
+    image: str
+    bundle_digest: str
+    tools_hash: str
+
+    def spec(self) -> dict[str, Any]:
+        """These fields of `spec`."""
+        return {
+            "bundleGeneration": self.bundle_generation,
+            "image": self.image,
+            "bundleDigest": self.bundle_digest,
+            "toolsHash": self.tools_hash,
+        }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """What `status` says. Hashes name revisions; None is what is not known yet."""
@@ -52,6 +71,7 @@ class Status:
     draining_since: str | None = None
     observed_generation: int | None = None
     tool_lists: tuple[ToolList, ...] = ()
+    history: tuple[Served, ...] = ()
     conditions: tuple[Condition, ...] = ()
 
     def condition(self, kind: ConditionType) -> Condition | None:
@@ -78,6 +98,7 @@ class Status:
             "toolLists": [
                 {"pod": each.pod, "toolsHash": each.tools_hash, "tools": each.tools} for each in self.tool_lists
             ],
+            "history": [each.spec() for each in self.history],
             "conditions": [
                 {
                     "type": each.type,
@@ -134,6 +155,7 @@ class Pod:
     """A pod.
 
     Attributes:
+        bundle_generation, bundle: What it serves.
         drained: It opens no more episodes and has none open.
         trouble: Why it does not become ready, in one word and in a sentence.
     """
@@ -143,6 +165,8 @@ class Pod:
     uid: str
     environment: str
     revision: str
+    bundle_generation: int
+    bundle: str
     address: str | None
     ready: bool
     drained: bool
@@ -194,12 +218,15 @@ def pod(document: Mapping[str, Any]) -> Pod:
     metadata, status = document["metadata"], document.get("status", {})
     conditions = {each["type"]: each for each in status.get("conditions", ())}
     ready = conditions.get("Ready", {}).get("status") == "True"
+    facts = metadata.get("annotations", {})
     return Pod(
         namespace=metadata["namespace"],
         name=metadata["name"],
         uid=metadata["uid"],
         environment=metadata["labels"][names.ENVIRONMENT],
         revision=metadata["labels"].get(names.REVISION, ""),
+        bundle_generation=int(facts.get(names.GENERATION, 0)),
+        bundle=facts.get(names.BUNDLE, ""),
         address=status.get("podIP"),
         ready=ready,
         drained=names.DRAINED in metadata["labels"],
@@ -229,6 +256,10 @@ def _status(document: Mapping[str, Any]) -> Status:
         observed_generation=document.get("observedGeneration"),
         tool_lists=tuple(
             ToolList(each["pod"], each["toolsHash"], each["tools"]) for each in document.get("toolLists", ())
+        ),
+        history=tuple(
+            Served(each["bundleGeneration"], each["image"], each["bundleDigest"], each["toolsHash"])
+            for each in document.get("history", ())
         ),
         conditions=tuple(
             Condition(

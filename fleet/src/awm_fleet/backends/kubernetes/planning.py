@@ -119,7 +119,6 @@ def plan(environment: model.Environment, observed: Observed, options: Options, *
     actions = [*_grow(view, wanted), *_asked(view)] if view.awake else []
     for deployment in view.leaving:
         actions += _shrink(view, deployment, overdue=overdue)
-    waits = "other environments are rolled out first" if view.has_to_wait else None
     facts = conditions.Facts(
         environment=environment,
         revision=view.revision,
@@ -130,7 +129,8 @@ def plan(environment: model.Environment, observed: Observed, options: Options, *
         faults=observed.faults,
         last_words=observed.last_words,
         draining_since=since,
-        waits=waits or (observed.no_room if view.awake and view.current is None else None),
+        waits=view.has_to_wait,
+        lacks=observed.no_room if view.awake and view.current is None else None,
         url=options.url.format(team=options.teams.get(environment.namespace, ""), scenario=environment.scenario),
     )
     return Plan(actions=tuple(actions), status=conditions.status(facts, now=now), rolling=view.rolling)

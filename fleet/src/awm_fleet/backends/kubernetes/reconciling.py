@@ -12,10 +12,8 @@ from awm_fleet.backends.kubernetes import (
     model,
     moments,
     names,
-    objects,
     planning,
     queues,
-    quotas,
     teams,
     telling,
 )
@@ -121,20 +119,9 @@ class Reconciler:
             if deployments
             else {},
             may_roll=len(self._rolling - {key}) < self._max_unavailable,
-            no_room=self._lacking(view, environment, deployments),
+            no_room=view.lacking(environment, self._options.pods),
         )
         return planning.plan(environment, observed, self._options, now=moments.now())
-
-    def _lacking(
-        self, view: teams.TeamView, environment: model.Environment, deployments: tuple[model.Deployment, ...]
-    ) -> str | None:
-        limits = tuple(view.quotas.items.values())
-        if not limits or environment.replicas == 0:
-            return None
-        wanted = objects.deployment(environment, self._options.pods)
-        live = next((each for each in deployments if each.name == wanted["metadata"]["name"]), None)
-        more = environment.replicas - (live.replicas if live else 0)
-        return quotas.lacking(limits, wanted["spec"]["template"]["spec"], more) if more > 0 else None
 
     def _take_turn(self, key: teams.Key, plan: planning.Plan) -> None:
         """Keeps the list of who is being rolled out, and of who waits for a turn or for room."""
@@ -145,9 +132,9 @@ class Reconciler:
         elif key in self._rolling:
             self._rolling.discard(key)
             self._next_in_line()
-        if accepted is not None and accepted.reason == "Waiting":
+        if accepted is not None and accepted.reason == conditions.WAITING:
             self._in_line[key] = None
-        if accepted is not None and accepted.reason == "NoRoom":
+        if accepted is not None and accepted.reason == conditions.NO_ROOM:
             self._without_room.add(key)
             self._queue.add_after(key, _ROOM_AGAIN_S)
 
@@ -169,7 +156,7 @@ class Reconciler:
             case planning.Ask(pod):
                 await self._ask(pod)
             case planning.Drain(pod):
-                if not await self.drain(pod):
+                if not await self._drain(pod):
                     self._queue.add_after(key, _DRAIN_AGAIN_S)
             case planning.Replace(pod):
                 await self._api.delete(api.PODS, key.namespace, pod.name)
@@ -185,7 +172,7 @@ class Reconciler:
         finally:
             self._meter.handshake(answered=pod.uid in self._lists)
 
-    async def drain(self, pod: model.Pod) -> bool:
+    async def _drain(self, pod: model.Pod) -> bool:
         """Asks a pod to open no more episodes, and labels it if it agrees."""
         if pod.address is None or not await self._instances.drain(pod, self._tokens[pod.namespace]):
             return False

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
-from awm_fleet.backends.kubernetes import api, model, names, quotas, settings, watching
+from awm_fleet.backends.kubernetes import api, model, names, objects, quotas, settings, watching
 
 _Item = TypeVar("_Item")
 
@@ -75,6 +75,16 @@ class TeamView:
     def pods_of(self, environment: str) -> tuple[model.Pod, ...]:
         """An environment's pods, by name."""
         return tuple(each for _, each in sorted(self._pods.get(environment, {}).items()))
+
+    def lacking(self, environment: model.Environment, options: objects.PodOptions) -> str | None:
+        """What there is too little of for the pods that an environment wants and has not; None where there is room."""
+        limits = tuple(self.quotas.items.values())
+        if not limits or environment.replicas == 0:
+            return None
+        wanted = objects.deployment(environment, options)
+        live = self.deployments.items.get(wanted["metadata"]["name"])
+        more = environment.replicas - (live.replicas if live else 0)
+        return quotas.lacking(limits, wanted["spec"]["template"]["spec"], more) if more > 0 else None
 
     def _environment(self, before: model.Environment | None, after: model.Environment | None) -> None:
         if (each := after or before) is not None:

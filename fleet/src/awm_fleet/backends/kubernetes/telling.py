@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from awm_fleet.backends.kubernetes import model, names
+from awm_fleet.backends.kubernetes import conditions, model, names
 
 _WORTH_TELLING = {
     ("Verified", "WrongTools"): "Warning",
-    ("Accepted", "NoRoom"): "Warning",
+    ("Accepted", conditions.NO_ROOM): "Warning",
     ("Ready", "Serving"): "Normal",
 }
 
