@@ -14,6 +14,48 @@ CLOCK = datetime(2026, 1, 15, 9, tzinfo=UTC)
 SCHEMA = "CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT NOT NULL);\n"
 SEED = "INSERT INTO items VALUES (1, 'first');\n"
 
+SHOP = """
+import os
+from fastapi import FastAPI, HTTPException
+from sqlalchemy import create_engine, text
+from sqlalchemy.orm import sessionmaker
+
+new_session = sessionmaker(bind=create_engine(os.environ["DATABASE_PATH"]))
+app = FastAPI()
+
+
+@app.get("/items", operation_id="list_items")
+def list_items():
+    return list(new_session().execute(text("SELECT name FROM items ORDER BY id")).scalars())
+
+
+@app.put("/items", operation_id="rename_item")
+def rename_item(name: str):
+    session = new_session()
+    session.execute(text("UPDATE items SET name = :name WHERE id = 1"), {"name": name})
+    session.commit()
+    return name
+
+
+@app.post("/items", operation_id="add_item")
+def add_item(name: str):
+    session = new_session()
+    session.execute(text("INSERT INTO items (name) VALUES (:name)"), {"name": name})
+    session.commit()
+    return name
+
+
+@app.get("/broken", operation_id="break_down")
+def break_down():
+    raise RuntimeError("no")
+
+
+@app.get("/refused", operation_id="be_refused")
+def be_refused():
+    raise HTTPException(409, "no")
+"""
+"""The code of a small scenario, on `SCHEMA`: a tool for each way that a call may go."""
+
 
 def make(
     folder: Path,

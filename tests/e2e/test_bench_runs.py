@@ -23,11 +23,22 @@ def test_a_quick_run_prints_figures_of_every_kind_as_json(missing: Callable[[str
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
-    beginnings = ("floor", "in process", "HTTP, 2025", "HTTP, 2026", "episode", "memory", "start", "SIGKILL")
+    beginnings = (
+        "floor",
+        "in process",
+        "HTTP, 2025",
+        "HTTP, 2026",
+        "episode",
+        "memory",
+        "start",
+        "SIGKILL",
+        "asleep",
+        "wake",
+    )
     for beginning in beginnings:
         assert any(row["what"].startswith(beginning) for row in rows), f"no row about {beginning}"
     for row in rows:
-        assert row["scenario"] == "library"
+        assert row["scenario"] in ("library", "a fleet")
         assert all(math.isfinite(value) for value in row["figures"].values()), row
         assert row["what"] in done.stderr
 

@@ -193,6 +193,8 @@ def test_one_instance_is_a_fleet_of_one(awm: commands.Awm, tmp_path: Path, monke
         [opened] = awm.done("episode", "open", "library", "--task", "next-due", "--json").document()["episodes"]
         assert "Bread" in awm.done("call", "library", "list_my_loans", "--episode", opened["id"]).out
         assert awm.done("episode", "verify", opened["id"], "--answer", "x", "--json").document()["outcome"] == "failed"
+        for line in ("tools library", "call library get_me"):
+            assert "is no router: one instance lists no scenarios" in awm(*line.split()).err
 
 
 def test_the_trainers_page_runs(fleet: fleets.Served, capsys: pytest.CaptureFixture[str]) -> None:

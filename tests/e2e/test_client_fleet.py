@@ -72,12 +72,12 @@ def test_a_batch_that_has_no_room_at_once_is_opened_when_others_end(library: ins
                 async with await fleet.open_batch([{"task": "next-due", "count": 20, "group": "g1"}]) as second:
                     assert len({each.id for each in second.episodes}) == 20
                     assert {each.view.group for each in second.episodes} == {"g1"}
-            assert {each.state for each in await fleet.list()} == {"closed"}
+            assert {each.state for each in await fleet.listing()} == {"closed"}
 
     async def close_later(fleet: client.Fleet, batch: client.Batch) -> None:
         """When all the room is taken."""
         with anyio.fail_after(20):
-            while sum(each.state == "open" for each in await fleet.list()) < 40:
+            while sum(each.state == "open" for each in await fleet.listing()) < 40:
                 await anyio.lowlevel.checkpoint()
         await batch.close()
 

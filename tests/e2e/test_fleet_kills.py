@@ -1,9 +1,11 @@
 """`kill -9` of every kind of process of a fleet, alone and together, under load: what was not in flight goes on."""
 
+import asyncio
 import collections
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import aclosing
 from pathlib import Path
 
 import bundles
@@ -13,6 +15,7 @@ import psutil
 import pytest
 
 from awm_fleet import examples
+from awm_fleet.backends.process import clients, states
 from awm_registry import client
 from awm_runtime.contract import problems
 
@@ -184,3 +187,36 @@ def greet():
 def hang():
     return sum(range(10**13))
 """
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.mark.anyio
+async def test_a_routers_directory_outlives_its_supervisor(tmp_path: Path) -> None:
+    state, library = tmp_path / "state", [examples.path("library")]
+    with local_fleets.running(library, state) as first:
+        directory = clients.SupervisorDirectory(states.socket_path(state))
+        async with directory.following(), aclosing(directory.watch()) as changes, asyncio.timeout(60):
+            assert list(directory.all()) == []
+            await directory.wake("library")
+            [woken] = directory.instances("library")
+            while (change := await anext(changes)).instance is None or change.instance.state != "ready":
+                pass
+            with pytest.raises(problems.ProblemError) as caught:
+                await directory.wake("atlantis")
+            assert caught.value.code is problems.Code.UNKNOWN_SCENARIO
+            first.supervisor.kill()
+            await asyncio.to_thread(first.process.wait)
+            with pytest.raises(problems.ProblemError) as caught:
+                await directory.wake("library")
+            assert caught.value.code is problems.Code.STARTING
+            with local_fleets.running(library, state):
+                while (change := await anext(changes)).instance is not None:
+                    pass
+                assert change.id == woken.id
+                await directory.wake("library")
+                [again] = directory.instances("library")
+            assert (again.id, again.control_token != woken.control_token) == (woken.id, True)

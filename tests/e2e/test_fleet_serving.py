@@ -219,3 +219,48 @@ def test_without_descriptors_it_is_refused_clearly_and_the_others_serve(shelf: P
         assert rejected["error"]["code"] == "at_capacity"
         assert "no file descriptors left" in rejected["error"]["detail"]
         assert fleet.call(f"{fleet.url}/s/plain/mcp", "greet").data() == "hello"
+
+
+STATEFUL = """
+from fastapi import FastAPI
+
+app = FastAPI()
+count = 0
+
+
+@app.post("/count", operation_id="count_up")
+def count_up():
+    global count
+    count += 1
+    return count
+"""
+
+
+def test_an_episode_may_have_a_process_of_its_own(tmp_path: Path) -> None:
+    folder = bundles.make(tmp_path / "bundles" / "counter", STATEFUL, isolation="process")
+    with local_fleets.running([folder], tmp_path / "state") as fleet:
+        one, other = fleet.open("counter"), fleet.open("counter")
+        counted = [fleet.call(each["mcp_url"], "count_up").data() for each in (one, one, other)]
+        assert counted == [1, 2, 1]
+        fleet.instance("counter").kill()
+        third = fleet.open("counter")
+        assert fleet.call(third["mcp_url"], "count_up").data() == 1
+        instances.wait_for(lambda: not _zombies(fleet.supervisor))
+
+
+def _zombies(parent: psutil.Process) -> list[psutil.Process]:
+    return [each for each in parent.children() if each.status() == psutil.STATUS_ZOMBIE]
+
+
+def test_a_full_disk_refuses_what_sleeps_and_leaves_what_runs(shelf: Path, tmp_path: Path) -> None:
+    bundles.make(tmp_path / "bundles" / "other", PLAIN)
+    with local_fleets.running([shelf / "plain", tmp_path / "bundles"], tmp_path / "state") as fleet:
+        episode = fleet.open("plain")
+        fleet.supervisor.rlimit(psutil.RLIMIT_FSIZE, (0, psutil.RLIM_INFINITY))
+        answer = fleet.http.post("/v1/episodes", json={"episodes": [{"scenario": "other"}]})
+        [rejected] = answer.json()["rejected"]
+        assert (rejected["error"]["code"], rejected["error"]["class"]) == ("at_capacity", "infrastructure")
+        assert "write no more" in rejected["error"]["detail"]
+        assert fleet.call(episode["mcp_url"], "greet").data() == "hello"
+        fleet.supervisor.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
+        fleet.open("other")

@@ -91,12 +91,11 @@ def test_a_fresh_clone_serves_every_mcp_client_shows_changes_and_judges(
     clone: Path, variables: Mapping[str, str], port: int, up: "subprocess.Popen[str]", python_with_sdk_1_30: Path
 ) -> None:
     fleet = f"http://127.0.0.1:{port}"
-    with client.ControlClient(fleet) as control:
-        [episode] = control.open(scenario="library", task="rain-hold")
+    with client.SyncFleet(fleet) as trainer, trainer.open("library", task="rain-hold") as episode:
         names = asyncio.run(asyncio.wait_for(call_with_sdk_2(episode.mcp_url, name="With SDK 2"), 60))
         assert TOOL in names
         assert call_with_sdk_1_30(python_with_sdk_1_30, episode.mcp_url, name="With SDK 1.30") == names
-        added = control.diff(episode.id)["reading_lists"]["added"]
+        added = episode.diff()["reading_lists"]["added"]
     assert [row["name"] for row in added] == ["With SDK 2", "With SDK 1.30"]
     default = f"{fleet}/s/library/mcp"
     assert asyncio.run(asyncio.wait_for(call_with_sdk_2(default, name="With SDK 2"), 60)) == names

@@ -19,47 +19,6 @@ from awm_runtime.determinism import clock
 
 TOKEN = "a token of the control plane"
 
-SHOP = """
-import os
-from fastapi import FastAPI, HTTPException
-from sqlalchemy import create_engine, text
-from sqlalchemy.orm import sessionmaker
-
-new_session = sessionmaker(bind=create_engine(os.environ["DATABASE_PATH"]))
-app = FastAPI()
-
-
-@app.get("/items", operation_id="list_items")
-def list_items():
-    return list(new_session().execute(text("SELECT name FROM items ORDER BY id")).scalars())
-
-
-@app.put("/items", operation_id="rename_item")
-def rename_item(name: str):
-    session = new_session()
-    session.execute(text("UPDATE items SET name = :name WHERE id = 1"), {"name": name})
-    session.commit()
-    return name
-
-
-@app.post("/items", operation_id="add_item")
-def add_item(name: str):
-    session = new_session()
-    session.execute(text("INSERT INTO items (name) VALUES (:name)"), {"name": name})
-    session.commit()
-    return name
-
-
-@app.get("/broken", operation_id="break_down")
-def break_down():
-    raise RuntimeError("no")
-
-
-@app.get("/refused", operation_id="be_refused")
-def be_refused():
-    raise HTTPException(409, "no")
-"""
-
 RENAMED = """
 import sqlite3
 
@@ -85,7 +44,7 @@ LIMITS = {"episodes": 40, "calls_per_episode": 5, "request_bytes": 64 * 1024}
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bundles.make(tmp_path_factory.mktemp("control") / "shop", SHOP, tasks=TASKS, verifiers=VERIFIERS)
+    return bundles.make(tmp_path_factory.mktemp("control") / "shop", bundles.SHOP, tasks=TASKS, verifiers=VERIFIERS)
 
 
 @pytest.fixture(scope="module")

@@ -13,28 +13,6 @@ import pytest
 from awm_runtime.bundle import model
 from awm_runtime.contract import verdicts
 
-SHOP = """
-import os
-from fastapi import FastAPI
-from sqlalchemy import create_engine, text
-from sqlalchemy.orm import sessionmaker
-
-new_session = sessionmaker(bind=create_engine(os.environ["DATABASE_PATH"]))
-app = FastAPI()
-
-
-@app.get("/items", operation_id="list_items")
-def list_items():
-    return list(new_session().execute(text("SELECT name FROM items ORDER BY id")).scalars())
-
-
-@app.put("/items", operation_id="rename_item")
-def rename_item(name: str):
-    session = new_session()
-    session.execute(text("UPDATE items SET name = :name WHERE id = 1"), {"name": name})
-    session.commit()
-    return name
-"""
 RENAMED = """
 import sqlite3
 
@@ -73,7 +51,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     folder = tmp_path_factory.mktemp("fleet")
     (folder / "catalogue").mkdir()
     scenarios = {
-        name: bundles.make(folder / name, SHOP, tasks=TASKS, verifiers=VERIFIERS) for name in ("shop", "bakery")
+        name: bundles.make(folder / name, bundles.SHOP, tasks=TASKS, verifiers=VERIFIERS) for name in ("shop", "bakery")
     }
     catalogue = fleets.catalogue(list(scenarios.values()), folder / "catalogue")
     with (

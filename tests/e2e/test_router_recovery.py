@@ -1,5 +1,6 @@
 """Instances that sleep, are killed or are gone, and the episodes that they held."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -13,33 +14,10 @@ import instances as single
 import psutil
 import pytest
 
-COUNTER = """
-import os, time
-from fastapi import FastAPI
-from sqlalchemy import create_engine, text
-from sqlalchemy.orm import sessionmaker
-
-new_session = sessionmaker(bind=create_engine(os.environ["DATABASE_PATH"]))
-app = FastAPI()
-
-
-@app.put("/items", operation_id="add_item")
-def add_item(name: str):
-    session = new_session()
-    session.execute(text("INSERT INTO items (name) VALUES (:name)"), {"name": name})
-    session.commit()
-    return name
-
-
-@app.get("/items", operation_id="count_items")
-def count_items() -> int:
-    return new_session().execute(text("SELECT count(*) FROM items")).scalar()
-"""
-
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bundles.make(tmp_path_factory.mktemp("bundles") / "counter", COUNTER)
+    return bundles.make(tmp_path_factory.mktemp("bundles") / "counter", bundles.SHOP)
 
 
 @pytest.fixture
@@ -54,7 +32,7 @@ def fleet(bundle: Path, tmp_path: Path) -> Iterator[tuple[fleets.Instances, flee
 
 
 def _count(router: fleets.Served, episode: dict[str, Any]) -> int:
-    return int(router.call(f"/e/{episode['id']}/mcp", "count_items")["result"]["content"][0]["text"])
+    return len(json.loads(router.call(f"/e/{episode['id']}/mcp", "list_items")["result"]["content"][0]["text"]))
 
 
 def test_an_episode_whose_scenario_fell_asleep_wakes_it_and_goes_on(
@@ -161,5 +139,5 @@ def test_an_instance_that_lost_its_disk_says_so_and_never_begins_anew(
         "episode_lost",
         "infrastructure",
     )
-    error = router.call(episode["mcp_url"], "count_items")["error"]
+    error = router.call(episode["mcp_url"], "list_items")["error"]
     assert error["data"] == {"code": "episode_lost", "class": "infrastructure"}

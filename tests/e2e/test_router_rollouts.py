@@ -21,23 +21,6 @@ import router_process
 
 from awm_runtime.bundle import model
 
-ENVIRONMENT = """
-import os
-from fastapi import FastAPI
-from sqlalchemy import create_engine, text
-from sqlalchemy.orm import sessionmaker
-
-new_session = sessionmaker(bind=create_engine(os.environ["DATABASE_PATH"]))
-app = FastAPI()
-
-
-@app.put("/items", operation_id="add_item")
-def add_item(name: str):
-    session = new_session()
-    session.execute(text("INSERT INTO items (name) VALUES (:name)"), {"name": name})
-    session.commit()
-    return name
-"""
 VERIFIER = """
 import sqlite3
 
@@ -55,7 +38,7 @@ def scenarios(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     tasks = [model.Task(id=f"t{number}", instruction="Add 8 items.") for number in range(TASKS // len(SCENARIOS))]
     verifiers = {(task.id, "code"): VERIFIER for task in tasks}
     return {
-        name: bundles.make(folder / name, ENVIRONMENT, tasks=tasks, verifiers=verifiers)  # type: ignore[arg-type]
+        name: bundles.make(folder / name, bundles.SHOP, tasks=tasks, verifiers=verifiers)  # type: ignore[arg-type]
         for name in SCENARIOS
     }
 
@@ -173,6 +156,8 @@ def test_killing_an_instance_and_a_router_fails_only_calls_in_flight(fleet: Flee
     whole = [verdict for verdict, failed in played if not failed]
     assert {(verdict["outcome"], verdict["mask"]) for verdict in whole} == {("completed", False)}
     assert len(whole) >= len(played) - 2 * AT_ONCE
+    cut_off = [verdict for verdict, failed in played if "episode_interrupted: infrastructure" in failed]
+    assert all(verdict["mask"] for verdict in cut_off)
     assert {verdict["scenario"] for verdict in _looked(fleet, opened)} == set(SCENARIOS)
 
 

@@ -5,8 +5,9 @@ times and sizes of its files only.
 """
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,6 @@ from awm_runtime.bundle import reading
 _SEEN = "seen.json"
 _SCENARIO = "scenario.json"
 _IDENTITY_FOLDER = "verifiers"
-
-Print = list[list[Any]]
-"""What changes with a bundle's files: name, size, time and number of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +43,13 @@ class Shelf:
     Attributes:
         catalogue: The folder with the catalogue.
         entries: A row for each scenario and generation; `folder` is set.
+        marks: What changes with the files of a folder, by its path.
         faults: Folders that are left out.
     """
 
     catalogue: Path
     entries: tuple[model.Entry, ...]
+    marks: Mapping[str, str]
     faults: tuple[Fault, ...]
 
 
@@ -78,24 +78,20 @@ def stock(bundles: Sequence[Path], catalogue: Path) -> Shelf:
     """
     seen = _seen(catalogue)
     entries: dict[tuple[str, int], model.Entry] = {}
+    marks: dict[str, str] = {}
     faults: list[Fault] = []
-    prints: dict[str, Any] = {}
     for folder in bundles:
         try:
             mark, entry = _known(folder, seen) or _described(folder, catalogue)
         except errors.BundleError as exc:
             faults.append(Fault(folder, str(exc)))
             continue
-        earlier = entries.get((entry.name, entry.generation))
-        if earlier is not None:
+        earlier = entries.setdefault((entry.name, entry.generation), entry)
+        if earlier is not entry:
             faults.append(Fault(folder, f"{earlier.folder} is {entry.name} of generation {entry.generation} already"))
             continue
-        entries[entry.name, entry.generation] = entry
-        prints[str(folder)] = {"print": mark, "entry": entry.model_dump(mode="json", exclude_none=True)}
-    writing.write_index(entries.values(), catalogue)
-    if prints != seen:
-        _write(catalogue / _SEEN, prints)
-    return Shelf(catalogue, tuple(entries.values()), tuple(faults))
+        marks[str(folder)] = mark
+    return _written(Shelf(catalogue, tuple(entries.values()), marks, tuple(faults)))
 
 
 def renewed(shelf: Shelf, entry: model.Entry) -> tuple[Shelf, model.Entry]:
@@ -106,24 +102,20 @@ def renewed(shelf: Shelf, entry: model.Entry) -> tuple[Shelf, model.Entry]:
     """
     assert entry.folder is not None
     folder = Path(entry.folder)
-    seen = _seen(shelf.catalogue)
-    known = _known(folder, seen)
-    if known is not None and known[1] == entry:
+    if _mark(folder) == shelf.marks[entry.folder]:
         return shelf, entry
     mark, now = _described(folder, shelf.catalogue)
     if (now.name, now.generation) != (entry.name, entry.generation):
         raise errors.BundleError(f"{folder} holds {now.name} of generation {now.generation} now; start the fleet again")
     entries = tuple(now if each == entry else each for each in shelf.entries)
-    writing.write_index(entries, shelf.catalogue)
-    seen[str(folder)] = {"print": mark, "entry": now.model_dump(mode="json", exclude_none=True)}
-    _write(shelf.catalogue / _SEEN, seen)
-    return dataclasses.replace(shelf, entries=entries), now
+    marks = {**shelf.marks, entry.folder: mark}
+    return _written(dataclasses.replace(shelf, entries=entries, marks=marks)), now
 
 
-def _described(folder: Path, catalogue: Path) -> tuple[Print, model.Entry]:
-    mark = _print(folder)
+def _described(folder: Path, catalogue: Path) -> tuple[str, model.Entry]:
+    mark = _mark(folder)  # before it is read: what changes meanwhile is seen the next time
+    bundle = reading.read(folder)
     try:
-        bundle = reading.read(folder)
         entry = writing.entry(bundle, folder=folder)
     except pydantic.ValidationError as exc:
         first = exc.errors(include_url=False)[0]
@@ -132,27 +124,26 @@ def _described(folder: Path, catalogue: Path) -> tuple[Print, model.Entry]:
     return mark, entry
 
 
-def _known(folder: Path, seen: dict[str, Any]) -> tuple[Print, model.Entry] | None:
+def _known(folder: Path, seen: Mapping[str, Any]) -> tuple[str, model.Entry] | None:
     """What is known of a folder whose files are as they were."""
     said = seen.get(str(folder))
     if said is None:
         return None
-    mark = _print(folder)
+    mark = _mark(folder)
     try:
-        return (mark, model.Entry.model_validate(said["entry"])) if said["print"] == mark else None
+        return (mark, model.Entry.model_validate(said["entry"])) if said["mark"] == mark else None
     except (KeyError, TypeError, pydantic.ValidationError):
         return None
 
 
-def _print(folder: Path) -> Print:
+def _mark(folder: Path) -> str:
+    """A hash of the names, sizes, times and numbers of a bundle's files."""
     try:
-        return [
-            [str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns, stat.st_ino]
-            for path in sorted(_files(folder))
-            for stat in (path.stat(),)
-        ]
+        seen = [(path.name, path.stat()) for path in sorted(_files(folder))]
     except OSError as exc:
         raise errors.BundleError(f"{exc.filename}: cannot be read: {exc.strerror}") from exc
+    lines = [f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ino}\n" for name, stat in seen]
+    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -169,7 +160,15 @@ def _seen(catalogue: Path) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def _write(path: Path, document: dict[str, Any]) -> None:
-    unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_text(json.dumps(document))
-    unfinished.replace(path)
+def _written(shelf: Shelf) -> Shelf:
+    """Writes the index, and what is to be known at the next start."""
+    writing.write_index(shelf.entries, shelf.catalogue)
+    seen = {
+        entry.folder: {"mark": shelf.marks[entry.folder], "entry": entry.model_dump(mode="json", exclude_none=True)}
+        for entry in shelf.entries
+        if entry.folder is not None
+    }
+    unfinished = shelf.catalogue / f"{_SEEN}.part"
+    unfinished.write_text(json.dumps(seen))
+    unfinished.replace(shelf.catalogue / _SEEN)
+    return shelf

@@ -77,7 +77,7 @@ def test_show_prints_one_document_for_programs(run, pets: Path) -> None:
 def test_a_folder_without_a_bundle_is_an_error_that_says_so(run, tmp_path: Path, command: str) -> None:
     result = run(command, tmp_path / "nowhere")
     assert isinstance(result.exception, errors.BundleError)
-    assert "a bundle is a folder with scenario.json in it" in str(result.exception)
+    assert "a bundle is a folder with a scenario.json in it" in str(result.exception)
 
 
 @pytest.mark.parametrize("given", ["bundles", "bundles/pets"])

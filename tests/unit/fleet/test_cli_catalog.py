@@ -51,7 +51,7 @@ def test_two_bundles_of_one_generation_do_not_both_get_in(awm: commands.Awm, bun
     catalogues.bundle(tmp_path / "more" / "rover", description="another")
     ended = awm("catalog", "build", bundles, tmp_path / "more", "--out", tmp_path / "out")
     assert ended.status == 3
-    assert f"generation 1 of rover is in {bundles / 'rover'} too" in ended.err
+    assert f"{bundles / 'rover'} is rover of generation 1 already" in ended.err
 
 
 def test_when_nothing_can_be_read_the_earlier_index_stays(awm: commands.Awm, bundles: Path, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_broken_rows_are_named_and_the_others_shown(awm: commands.Awm, bundles: 
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("build {empty} --out {empty}/out", "{empty}: no bundle here"),
+        ("build {empty} --out {empty}/out", "{empty}: holds no bundle, nor a folder with one"),
         ("show {empty}", "{empty}/index.json: cannot be read: No such file"),
     ],
 )

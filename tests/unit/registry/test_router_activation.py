@@ -276,3 +276,20 @@ def test_the_directory_is_read_anew_by_each_request(tmp_path: Path, catalogues: 
         assert await fleet.active.holder(ids.placement("shop", "shop-1")) == moved
 
     asyncio.run(story())
+
+
+def test_a_wake_that_is_never_accepted_is_given_up_and_asked_for_again(played: Callable[..., Any]) -> None:
+    async def story(fleet: Fleet) -> None:
+        async def wake(_: str) -> None:
+            if len(fleet.directory.woken) == 1:
+                await asyncio.Event().wait()
+            fleet.directory.put(READY)
+
+        fleet.directory.on_wake = wake
+        with pytest.raises(problems.ProblemError) as caught:
+            await fleet.active.candidates("shop")
+        assert caught.value.code == problems.Code.STARTING
+        await until(lambda: not fleet.active._wakes)
+        assert await fleet.active.candidates("shop") == [READY]
+
+    played(story, wake_s=0.1)

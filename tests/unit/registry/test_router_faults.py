@@ -70,7 +70,9 @@ def test_a_call_without_an_answer_is_an_infrastructure_error_and_never_made_twic
         new = router.http.post(MCP, json=MODERN)
         notified = router.http.post(MCP, json=NOTIFICATION)
         nothing = router.http.get(MCP)
-        assert len(stranger.seen) == 4
+        assert len([each for each in stranger.seen if each.head.startswith((f"POST {MCP}", f"GET {MCP}"))]) == 4
+        marked = any(each.head.startswith(f"POST /v1/episodes/{EPISODE}/interrupt") for each in stranger.seen)
+        assert marked == (code == "episode_interrupted")
     assert (old.status_code, new.status_code, notified.status_code) == (200, status, 202)
     for answer in (old, new):
         said = answer.json()
@@ -447,3 +449,23 @@ def test_nothing_that_lists_or_looks_wakes_anything(catalogues: fleets.Catalogue
         assert [each["scenario"] for each in prefetched.json()["scenarios"]] == ["shop", "bakery"]
         assert [each["index"] for each in prefetched.json()["rejected"]] == [1]
         assert fleet.woken == ["shop", "bakery"]
+
+
+def test_requests_during_a_reload_see_the_old_or_the_new_catalogue(
+    catalogues: fleets.Catalogues, tmp_path: Path
+) -> None:
+    (tmp_path / "catalogue").mkdir()
+    newer = fleets.catalogue([bundles.make(tmp_path / "brewery", "", tools=())], tmp_path / "catalogue")
+    held = fleets.Catalogues(catalogues.current)
+    with served(held, cut) as (router, _), futures.ThreadPoolExecutor(4) as pool:
+
+        def look(_: int) -> tuple[str, ...]:
+            return tuple(each["name"] for each in router.http.get("/v1/scenarios").json()["scenarios"])
+
+        seen = set(pool.map(look, range(20)))
+        held.current = newer.current
+        seen |= set(pool.map(look, range(20)))
+        assert seen == {("bakery", "shop"), ("brewery",)}
+        assert router.open({"scenario": "shop"})["rejected"][0]["error"]["code"] == "unknown_scenario"
+        # Its episodes go on for as long as an instance has them.
+        assert router.http.get(f"/v1/episodes/{EPISODE}").json()["code"] == "episode_interrupted"

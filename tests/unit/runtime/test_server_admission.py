@@ -15,7 +15,7 @@ from awm_runtime.contract import problems, tokens
 from awm_runtime.server import admission, configuration
 
 EPISODE = "ep_mine"
-SHARED = "the shared token"
+SHARED = "the shared token, gr\u00f6\u00dfer"
 Make = Callable[[issuing.Issuer], str]
 
 

@@ -23,7 +23,8 @@ def test_the_configuration_page_has_exactly_the_settings() -> None:
 
 def test_variables_that_the_page_speaks_of_exist() -> None:
     words = (DOCS / "configuration.md").read_text(encoding="utf-8").replace("`", " ").split()
-    known = {f"AWM_{each.name.upper()}" for each in FIELDS} | {"AWM_CONTROL_TOKEN"}
+    named = {"AWM_CONTROL_TOKEN", "AWM_TOKEN_KEYS", "AWM_INSTANCE_ID", "AWM_TEAM"}
+    known = {f"AWM_{each.name.upper()}" for each in FIELDS} | named
     written = {word for word in words if word.startswith("AWM_") and not word.startswith("AWM_ROUTER_")}
     assert written == known
 

@@ -12,11 +12,14 @@ from awm_registry import client
 from awm_registry.client import operations
 from awm_registry.discovery import views
 from awm_runtime import errors, names
+from awm_runtime.contract import problems
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 URL_VARIABLE = "AWM_URL"
 _COMPLETION_S = 0.5
 _MOST_NAMES = 1000
+_NO_ROUTE = "Not Found"
+"""What a server of ours says of a path that it does not have."""
 
 Url = Annotated[str, typer.Option("--url", envvar=URL_VARIABLE, help="The fleet's router, or one instance.")]
 Token = Annotated[
@@ -88,4 +91,10 @@ def _explaining(url: str) -> Iterator[Any]:
             raise
         raise errors.PermanentError(
             f"nothing answers at {url}: start a fleet with `awm up`, or name another with --url or {URL_VARIABLE}"
+        ) from exc
+    except problems.ProblemError as exc:
+        if exc.detail != _NO_ROUTE:
+            raise
+        raise errors.PermanentError(
+            f"{url} is no router: one instance lists no scenarios, and its tools are called with --episode"
         ) from exc

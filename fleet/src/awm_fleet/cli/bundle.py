@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich import text
 
-from awm_fleet import catalogs
+from awm_fleet import shelves
 from awm_fleet.cli import bundle_tables, locating, output
 from awm_generator import checking
 from awm_generator.awm_files import exporting, importing, rows
@@ -79,7 +79,7 @@ def export(
 
     A sidecar, awm_bundle.jsonl, holds what they cannot carry: an import of the folder makes the same bundles again.
     """
-    bundles = [reading.read(path) for path in catalogs.bundle_folders([folder])]
+    bundles = [reading.read(path) for path in shelves.folders([folder])]
     exporting.export(bundles, out)
     if as_json:
         output.document({"out": str(out), "scenarios": [bundle.scenario.name for bundle in bundles]})
@@ -111,7 +111,7 @@ def check(
 
     They read, match their digests, build, and have all that they name.
     """
-    bundles = catalogs.bundle_folders(paths)
+    bundles = shelves.folders(paths)
     checked = {path: _slips(path) for path in output.tracked(iter(bundles), len(bundles), "Checking")}
     if as_json:
         output.document(

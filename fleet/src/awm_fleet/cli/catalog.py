@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from awm_fleet import catalogs
+from awm_fleet import shelves
 from awm_fleet.cli import output
 from awm_registry.catalogue import model, paging, snapshots
-from awm_runtime.bundle import model as bundles
+from awm_runtime.bundle import model as bundle_model
 
 app = typer.Typer(name="catalog", no_args_is_help=True, help="Build and show catalogues of scenarios.")
 
@@ -30,31 +30,30 @@ def build(
     The index is exchanged at once, so that a fleet that serves it never sees half of it. Exits with 3 when bundles were
     left out, each of which is named; with 1 when all were, and then the earlier index stays.
     """
-    folders = catalogs.bundle_folders(given)
-    done = list(output.tracked(catalogs.build(folders, out), len(folders), "Describing"))
-    rows = [each for each in done if isinstance(each, model.Entry)]
-    refused = [each for each in done if isinstance(each, catalogs.Refused)]
+    bundles = shelves.folders(given)
+    out.mkdir(parents=True, exist_ok=True)
+    shelf = shelves.stock(bundles, out)
     if as_json:
         output.document(
             {
                 "index": str(out / model.INDEX),
-                "scenarios": [row.model_dump(mode="json", exclude_none=True) for row in rows],
-                "refused": [{"path": str(each.folder), "reason": each.reason} for each in refused],
+                "scenarios": [row.model_dump(mode="json", exclude_none=True) for row in shelf.entries],
+                "refused": [{"path": str(each.folder), "reason": each.reason} for each in shelf.faults],
             }
         )
-    elif rows:
-        output.say(f"{out / model.INDEX}: {len(rows)} scenarios")
-    for each in refused:
+    elif shelf.entries:
+        output.say(f"{out / model.INDEX}: {len(shelf.entries)} scenarios")
+    for each in shelf.faults:
         output.complain(f"left out: {each.reason}")
-    if refused:
-        raise typer.Exit(_PARTLY if rows else _FAILED)
+    if shelf.faults:
+        raise typer.Exit(_PARTLY if shelf.entries else _FAILED)
 
 
 @app.command(epilog=output.examples("awm catalog show catalogue", "awm catalog show catalogue --search pets --json"))
 def show(
     path: Annotated[Path, typer.Argument(metavar="CATALOGUE", help="A catalogue's folder, or its index.")],
     search: Annotated[str | None, typer.Option(help="Words of the name, title, description or tags.")] = None,
-    tier: Annotated[bundles.Tier | None, typer.Option(help="Only of this tier.")] = None,
+    tier: Annotated[bundle_model.Tier | None, typer.Option(help="Only of this tier.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only with this tag.")] = None,
     as_json: AsJson = False,
 ) -> None:

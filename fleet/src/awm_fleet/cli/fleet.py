@@ -12,7 +12,7 @@ import rich.table
 import typer
 
 from awm_fleet import examples
-from awm_fleet.backends.process import states, supervisor, supervisors
+from awm_fleet.backends.process import clients, states, supervisor
 from awm_fleet.cli import asking, locating, output
 from awm_runtime import errors
 from awm_runtime.server import logs as logs_of_processes
@@ -85,10 +85,10 @@ def down(state: State = DEFAULT_STATE) -> None:
 
     Episodes stay in the state folder for the next `awm up`.
     """
-    with supervisors.Supervisor(state) as client:
+    with clients.Supervisor(state) as client:
         try:
             client.stop()
-        except supervisors.NoSupervisor:
+        except clients.NoSupervisor:
             if not states.is_held(state):
                 output.say(f"nothing runs on {state}")
                 return
@@ -110,7 +110,7 @@ def status(
     On a terminal the table follows the fleet until Ctrl-C. Exits with 1 when none runs, with 3 when a bundle is left
     out.
     """
-    with supervisors.Supervisor(state) as client:
+    with clients.Supervisor(state) as client:
         seen = client.status()
         if json_:
             output.document(seen)
@@ -130,7 +130,7 @@ def logs(
     state: State = DEFAULT_STATE,
 ) -> None:
     """Print the last lines that a scenario's process logged."""
-    with supervisors.Supervisor(state) as client:
+    with clients.Supervisor(state) as client:
         text = client.logs(name, lines=lines)
     sys.stdout.write("".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text))
 
@@ -182,11 +182,11 @@ def _detached(options: supervisor.Options) -> bool:
 def _started(process: "subprocess.Popen[bytes]", state: Path) -> dict[str, Any] | None:
     """What it says of itself once it serves; None where it ended before."""
     deadline = time.monotonic() + _START_S
-    with supervisors.Supervisor(state) as client:
+    with clients.Supervisor(state) as client:
         while process.poll() is None and time.monotonic() < deadline:
             try:
                 seen = client.status()
-            except supervisors.NoSupervisor:
+            except clients.NoSupervisor:
                 seen = {}
             if seen.get("ready") and seen["pid"] == process.pid:
                 return seen
@@ -227,7 +227,7 @@ def _introduce(url: str, names: Sequence[str], *, stop: str) -> None:
         output.say(f"  {name:<8} {text}")
 
 
-def _follow(client: supervisors.Supervisor, seen: dict[str, Any]) -> None:
+def _follow(client: clients.Supervisor, seen: dict[str, Any]) -> None:
     """Draws the table again and again, until Ctrl-C or the fleet's end."""
     try:
         with rich.live.Live(_table(seen), console=output.out, auto_refresh=False) as live:

@@ -3,7 +3,7 @@
 import functools
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,14 +26,16 @@ class TokenChecker:
 
     Args:
         keys: A JSON Web Key Set with public keys, each with its `kid`.
-        audience: For whom the tokens must be.
+        audience: For whom the tokens must be, or for any of whom.
         now: The time, in seconds since 1970.
 
     Raises:
         PermanentError: The file cannot be read, or holds no such keys.
     """
 
-    def __init__(self, keys: Path, audience: str = tokens.AUDIENCE, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, keys: Path, audience: str | Sequence[str] = tokens.AUDIENCE, *, now: Callable[[], float] = time.time
+    ) -> None:
         self._path = keys
         self._audience = audience
         self._now = now

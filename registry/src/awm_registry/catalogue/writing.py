@@ -59,9 +59,13 @@ def describe(bundle: bundles.Bundle, row: model.Entry, folder: Path) -> None:
 
 
 def write_index(rows: Iterable[model.Entry], folder: Path) -> model.Index:
-    """Writes the index, sorted by name and generation, in place of an earlier one, all of it or nothing."""
+    """Writes the index, sorted by name and generation, in place of an earlier one, all of it or nothing.
+
+    Without rows the earlier one stays: a fleet that follows it goes on serving.
+    """
     index = model.Index(entries=tuple(sorted(rows, key=lambda row: (row.name, row.generation))))
-    _replace(folder / model.INDEX, index.model_dump_json(indent=1, exclude_none=True).encode() + b"\n")
+    if index.entries:
+        _replace(folder / model.INDEX, index.model_dump_json(indent=1, exclude_none=True).encode() + b"\n")
     return index
 
 

@@ -10,7 +10,7 @@ import httpx
 from anyio import abc
 
 from awm_registry import errors
-from awm_registry.client import batches, exchanges, leases, messages, operations
+from awm_registry.client import batches, exchanges, lanes, leases, messages, operations
 from awm_registry.client.episodes import Episode
 from awm_registry.discovery import views
 from awm_runtime.contract import episodes as contract
@@ -20,7 +20,6 @@ from awm_runtime.errors import AwmError
 _Answer = TypeVar("_Answer")
 _Page = TypeVar("_Page", views.ScenarioPage, views.TaskPage)
 
-_CONNECTIONS = 256
 _CLOSING_S = 30.0
 _CLOSING_AT_ONCE = 64
 _GONE = (404, 410)
@@ -82,15 +81,12 @@ class Fleet:
         self._token = token
         self._patience_s = patience_s
         self._heartbeats = heartbeats
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(timeout_s, pool=None),
-            limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
-            transport=transport,
-        )
+        self._lanes = lanes.Lanes(timeout_s=timeout_s, transport=transport)
         self._tasks: abc.TaskGroup | None = None
         self._leases: leases.Leases | None = None
 
     async def __aenter__(self) -> Self:
+        await self._lanes.__aenter__()
         self._tasks = await anyio.create_task_group().__aenter__()
         self._leases = leases.Leases(lambda id: self.do(operations.heartbeat(id)))
         if self._heartbeats:
@@ -104,7 +100,7 @@ class Fleet:
         if tasks is not None:
             tasks.cancel_scope.cancel()
             await tasks.__aexit__(None, None, None)  # not the block's own error, which would come out in a group
-        await self._client.aclose()
+        await self._lanes.__aexit__(kind, value, traceback)
 
     async def open(
         self,
@@ -175,7 +171,7 @@ class Fleet:
         """An episode that somebody opened. Its lease is theirs."""
         return Episode(self, await self.do(operations.look(id)))
 
-    async def list(self) -> Sequence[contract.EpisodeView]:
+    async def listing(self) -> Sequence[contract.EpisodeView]:
         """All episodes of the fleet's instances that are awake."""
         return await self.do(operations.listing())
 
@@ -216,14 +212,14 @@ class Fleet:
         request["url"] = self._url + request["url"]
         request["headers"] |= exchanges.bearer(self._token)
         with exchanges.answering():
-            response = await self._client.request(**request)
+            response = await self._lanes.request(**request)
         return operation.answer(exchanges.good(response))
 
     async def say(self, url: str, token: str | None, message: dict[str, Any]) -> dict[str, Any]:
         """Posts to an MCP URL, with the agent's token, or with ours where the episode came without one."""
         headers = messages.HEADERS | exchanges.bearer(token or self._token)
         with exchanges.answering():
-            response = await self._client.post(url, json=message, headers=headers)
+            response = await self._lanes.request(method="POST", url=url, json=message, headers=headers)
         return messages.result(response)
 
     def forget(self, id: str) -> None:

@@ -196,9 +196,9 @@ class SyncFleet:
         """See `Fleet.get`."""
         return SyncEpisode(self._run, self._run(self._fleet.get(id)))
 
-    def list(self) -> Sequence[contract.EpisodeView]:
-        """See `Fleet.list`."""
-        return self._run(self._fleet.list())
+    def listing(self) -> Sequence[contract.EpisodeView]:
+        """See `Fleet.listing`."""
+        return self._run(self._fleet.listing())
 
     def scenarios(self, **wanted: str) -> Iterator[views.ScenarioView]:
         """See `Fleet.scenarios`; all pages are fetched first."""

@@ -114,10 +114,19 @@ class Activation:
         """Asks for an instance, once however many want it."""
         task = self._wakes.get(scenario)
         if task is None:
-            task = asyncio.create_task(self._roster.wake(scenario), name=f"wake {scenario}")
+            task = asyncio.create_task(self._ask_for(scenario), name=f"wake {scenario}")
             self._wakes[scenario] = task
             task.add_done_callback(functools.partial(self._woken, scenario))
         await asyncio.shield(task)
+
+    async def _ask_for(self, scenario: str) -> None:
+        try:
+            async with asyncio.timeout(self._limits.wake_s):
+                await self._roster.wake(scenario)
+        except TimeoutError as exc:
+            raise problems.ProblemError(
+                problems.Code.STARTING, "the fleet does not answer; ask again", retry_after_s=_RETRY_S
+            ) from exc
 
     def _woken(self, scenario: str, task: "asyncio.Task[None]") -> None:
         del self._wakes[scenario]

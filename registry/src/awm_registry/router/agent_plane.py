@@ -31,6 +31,7 @@ METHODS = ("POST", "GET", "DELETE")
 _ALLOW = (b"allow", b"POST, GET, DELETE, OPTIONS")
 _PROBLEM = problems.MEDIA_TYPE.encode()
 _JSON = b"application/json"
+_EPISODE, _SCENARIO = "/e/", "/s/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +92,12 @@ class AgentPlane:
         headers = exchanges.folded(scope["headers"])
         try:
             self._guard.check(headers)
-            target = self._target(scope["path"])
+            kind, name = _named(scope["path"])
             if scope["method"] not in METHODS:
                 await exchanges.send(send, 204 if scope["method"] == "OPTIONS" else 405, b"", None, _ALLOW)
                 return
             caller = self._tokens.caller(authority.bearer(headers.get(b"authorization")))
+            target = self._target(kind, name)
             authority.require(caller, "agent", episode=target.episode, scenario=target.scenario)
             body = await self._body(headers, receive)
             if body is None:
@@ -116,20 +118,15 @@ class AgentPlane:
                 reply = refusals.reply(headers, body, problem)
                 await (self._refuse(send, problem) if reply is None else _send(send, reply))
 
-    def _target(self, path: str) -> Target:
+    def _target(self, kind: str, name: str) -> Target:
         """What a path leads to.
 
         Raises:
-            ProblemError: Nowhere.
+            ProblemError: `unknown_scenario`.
         """
-        kind, name = path[:3], path[3:-4]
-        if kind in ("/e/", "/s/") and path.endswith("/mcp") and name and "/" not in name:
-            if kind == "/e/":
-                return Target(episode=name)
-            return Target(scenario=self._catalogues.current.entry(name).name)
-        raise problems.ProblemError(
-            problems.Code.UNKNOWN_EPISODE, "MCP is served at /e/{episode}/mcp and at /s/{scenario}/mcp"
-        )
+        if kind == _EPISODE:
+            return Target(episode=name)
+        return Target(scenario=self._catalogues.current.entry(name).name)
 
     async def _body(self, headers: exchanges.Headers, receive: exchanges.Receive) -> bytes | None:
         """A request's body; None where it is too large.
@@ -193,7 +190,6 @@ class AgentPlane:
     ) -> wire.Answer | None:
         """The answer of an episode's instance; None where it was a stream, which the client has by then."""
 
-
         def request(instance: directory.Instance) -> tuple[str, bytes]:
             # Instances with a token of their own take none of ours, and ask agents for none.
             token = None if instance.control_token else self._tokens.instance_token(instance.id)
@@ -201,11 +197,16 @@ class AgentPlane:
                 instance, message.method, episode, token=token, lines=message.lines, body=message.body
             )
 
-        async with self._asking.asked(locate, request, repeatable=False) as answer:
-            if answer.is_whole:
-                return answer
-            await self._stream(answer, receive, send)
-            return None
+        try:
+            async with self._asking.asked(locate, request, repeatable=False) as answer:
+                if answer.is_whole:
+                    return answer
+                await self._stream(answer, receive, send)
+                return None
+        except problems.ProblemError as problem:
+            if problem.code is problems.Code.EPISODE_INTERRUPTED and refusals.is_call(message.body):
+                await self._control.interrupt(episode)
+            raise
 
     async def _stream(self, answer: wire.Answer, receive: exchanges.Receive, send: exchanges.Send) -> None:
         """Hands an answer on as it comes, until it ends or the client goes. Where the instance breaks off, the
@@ -238,6 +239,20 @@ class AgentPlane:
         if problem.retry_after_s is not None:
             headers.append((b"retry-after", b"%d" % max(1, round(problem.retry_after_s))))
         await exchanges.send(send, problem.problem.status, problem.body(), _PROBLEM, *headers)
+
+
+def _named(path: str) -> tuple[str, str]:
+    """What a path names: an episode or a scenario, and its name.
+
+    Raises:
+        ProblemError: Nothing that is served here.
+    """
+    kind, name = path[:3], path[3:-4]
+    if kind in (_EPISODE, _SCENARIO) and path.endswith("/mcp") and name and "/" not in name:
+        return kind, name
+    raise problems.ProblemError(
+        problems.Code.UNKNOWN_EPISODE, "MCP is served at /e/{episode}/mcp and at /s/{scenario}/mcp"
+    )
 
 
 async def _send_whole(send: exchanges.Send, answer: wire.Answer) -> None:

@@ -1,5 +1,6 @@
 """What a router asks of the control planes of instances, and what it makes of the answers."""
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from typing import TypeVar
@@ -86,6 +87,11 @@ class Controls:
         async with self.asking.asked(self.holder_of(id), request, repeatable=repeatable) as answer:
             content = await self.checked(answer)
         return parsed(kind, content)
+
+    async def interrupt(self, id: str) -> None:
+        """Tells an episode's instance that a call of it got lost between the two, so that its verdict is masked."""
+        with contextlib.suppress(problems.ProblemError):  # an episode that takes no calls any more
+            await self.episode("POST", id, action="/interrupt", kind=episodes.EpisodeView, lines=b"", repeatable=True)
 
     async def open(
         self, instance: directory.Instance, locate: asking.Locate, wanted: episodes.OpenRequest, *, lines: bytes

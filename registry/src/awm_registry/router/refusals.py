@@ -43,6 +43,11 @@ def reply(headers: Mapping[bytes, bytes], body: bytes, problem: problems.Problem
     return replies.ACCEPTED if era is _HANDSHAKE and id is None else None
 
 
+def is_call(body: bytes) -> bool:
+    """Whether what was posted is a tool call, which may have had its effect; a batch counts as one."""
+    return b'"tools/call"' in body
+
+
 def code_in(body: bytes) -> str | None:
     """The problem's code of an instance's reply that refuses to serve an episode; None for any other reply."""
     if len(body) > _MOST_READ or b'"error":' not in body:

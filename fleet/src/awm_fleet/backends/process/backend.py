@@ -29,7 +29,7 @@ class ProcessBackend:
 
     def __init__(self, state: Path, variables: Mapping[str, str] = os.environ) -> None:
         self._state = states.take(state)
-        self.descriptors = sockets.raise_descriptor_limit()
+        sockets.raise_descriptor_limit()
         self._variables = configuration.scrubbed(variables)
         self._feed = feeds.Feed()
         self._environments: dict[protocol.Key, environments.Environment] = {}
@@ -42,7 +42,7 @@ class ProcessBackend:
 
     async def stop(self, key: protocol.Key) -> None:
         await self._environment(key).forget()
-        del self._environments[key]
+        self._environments.pop(key, None)
 
     @property
     def version(self) -> int:

@@ -28,6 +28,7 @@ _NO_ROOM = {
     errno.EMFILE: "this process has no file descriptors left: allow more with `ulimit -n`, or let scenarios sleep",
     errno.ENFILE: "this system has no file descriptors left",
     errno.ENOSPC: "the disk of the state folder is full",
+    errno.EFBIG: "the system lets this process write no more",
     errno.EDQUOT: "the quota on the disk of the state folder is used up",
     errno.ENOMEM: "this system has no memory left",
     errno.EAGAIN: "this system allows no further process",
@@ -63,7 +64,7 @@ class Environment:
         self._wanted = False
         self._dozing = False
         self._waking: wakings.Waking | None = None
-        self._life: wakings.LifeInAWaking | None = None
+        self._life: wakings.JudgedLife | None = None
         self._task: asyncio.Task[None] | None = None
         self._nudge = asyncio.Event()
         self._trips = 0

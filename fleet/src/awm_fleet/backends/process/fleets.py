@@ -53,6 +53,7 @@ class LocalFleet:
         self._shelf = shelf
         self._idle_s = idle_s
         self._began = time.monotonic()
+        self._renewing = asyncio.Lock()
 
     @property
     def shelf(self) -> shelves.Shelf:
@@ -77,11 +78,16 @@ class LocalFleet:
         """
         entry = self._newest(scenario)
         try:
-            self._shelf, entry = await asyncio.to_thread(shelves.renewed, self._shelf, entry)
+            async with self._renewing:
+                self._shelf, entry = await asyncio.to_thread(shelves.renewed, self._shelf, entry)
             spec = self._spec(entry)
             await self._backend.ensure(spec)
         except errors.TransientError as exc:
             raise problems.ProblemError(problems.Code.AT_CAPACITY, str(exc), retry_after_s=exc.retry_after_s) from exc
+        except OSError as exc:
+            raise problems.ProblemError(
+                problems.Code.AT_CAPACITY, f"the catalogue cannot be written: {exc.strerror}", retry_after_s=5.0
+            ) from exc
         except errors.PermanentError as exc:
             raise problems.ProblemError(
                 problems.Code.START_FAILED, f"{scenario} cannot be served: {exc}", blame="environment"

@@ -109,7 +109,7 @@ class Routers:
         for name in options.host_names:
             command += ["--allow-host", name]
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "awm_fleet.backends.process.router", *command],
+            [sys.executable, "-P", "-m", "awm_fleet.backends.process.routing", *command],
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=_STANDARD_ERROR,

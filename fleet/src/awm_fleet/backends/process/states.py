@@ -101,6 +101,7 @@ def _mark(folder: Path) -> None:
         unfinished.write_text(json.dumps({"format": FORMAT}) + "\n")
         unfinished.replace(folder / MARKER)
     except OSError as exc:
+        unfinished.unlink(missing_ok=True)
         raise errors.PermanentError(f"the state folder {folder} cannot be written: {exc.strerror}") from exc
 
 

@@ -87,7 +87,7 @@ async def _serve(options: Options, on_ready: Callable[[Ready], None], variables:
     router_settings.Settings.from_environment(variables)
     bundles = shelves.folders(options.bundles)
     stop, ready = asyncio.Event(), asyncio.Event()
-    for each in (signal.SIGTERM, signal.SIGINT):
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
     async with contextlib.AsyncExitStack() as running:
         runs = backend.ProcessBackend(options.state, variables)

@@ -89,7 +89,7 @@ class Waking:
             poll.register(each, select.POLLIN)
         return bool(poll.poll(0))
 
-    async def start(self, spawner: spawning.Spawner) -> "LifeInAWaking":
+    async def start(self, spawner: spawning.Spawner) -> "JudgedLife":
         """Starts the instance; its judge waits for the first verification.
 
         Raises:
@@ -118,7 +118,7 @@ class Waking:
                 )
             undo.pop_all()
         life = lives.Life(instance, None, report=report, in_flight=self._table, left=left, limits=self._limits)
-        return LifeInAWaking(life, judge, spawner, name=f"judge:{self.spec.scenario}", within=self._config.state_folder)
+        return JudgedLife(life, judge, spawner, name=f"judge:{self.spec.scenario}", within=self._config.state_folder)
 
     def last_words(self, lines: int) -> list[str]:
         """The last lines of the log, with those that are on their way."""
@@ -130,7 +130,7 @@ class Waking:
         self._held.close()
 
 
-class LifeInAWaking:
+class JudgedLife:
     """A life, and the judge that is forked for it once it asks for a verdict.
 
     Args:
@@ -185,7 +185,8 @@ class LifeInAWaking:
     async def _end_judge(self) -> None:
         if self._again is not None:
             self._again.cancel()
-        self._loop.remove_reader(self._sock) if self._sock.fileno() >= 0 else None
+        if self._sock.fileno() >= 0:
+            self._loop.remove_reader(self._sock)
         if self._forking is not None:
             await asyncio.wait([self._forking])
         self._sock.close()

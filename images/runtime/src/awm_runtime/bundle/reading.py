@@ -22,7 +22,7 @@ def read(path: Path) -> model.Bundle:
         BundleError: a file is missing or malformed; the message names the file, and the line and field.
     """
     if not path.is_dir():
-        raise errors.BundleError(f"{path}: no such folder; a bundle is a folder with scenario.json in it")
+        raise errors.BundleError(f"{path}: no such folder; a bundle is a folder with a scenario.json in it")
     return model.Bundle(
         root=path,
         scenario=_validated(model.Scenario, _json(path / "scenario.json"), str(path / "scenario.json")),

@@ -75,6 +75,10 @@ class EpisodeSpec(EpisodeItem):
 class FleetEpisodeSpec(EpisodeItem):
     """An item as a router takes it."""
 
+    model_config = pydantic.ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["scenario"]}, {"required": ["from"]}]}
+    )
+
     @pydantic.model_validator(mode="after")
     def _says_what_to_open(self) -> Self:
         if self.scenario is None and self.source is None:

@@ -15,7 +15,7 @@ from awm_runtime.server import configuration
 if TYPE_CHECKING:
     from awm_runtime.contract import tokens
 
-_ANYBODY_MAY = frozenset({"control", "admin"})
+_MORE_THAN_AGENTS = frozenset({"control", "admin"})
 
 
 class Admission:
@@ -48,8 +48,8 @@ class Admission:
             return
         if self._signed is None or token is None:
             _ask("the control plane wants its token: Authorization: Bearer ...")
-        claims = self._signed.for_this_instance(token)
-        if claims.scope not in _ANYBODY_MAY:
+        claims = self._signed.control(token)
+        if claims.scope not in _MORE_THAN_AGENTS:
             raise problems.ProblemError(problems.Code.NOT_PERMITTED, "an agent's token opens one MCP URL only")
 
     def agent(self, authorization: bytes | None, episode: str | None) -> None:
@@ -64,8 +64,8 @@ class Admission:
         token = _bearer(authorization)
         if token is None:
             _ask("this episode wants its token: Authorization: Bearer ...")
-        claims = self._signed.for_anybody(token)
-        if claims.scope in _ANYBODY_MAY:
+        claims = self._signed.agent(token)
+        if claims.scope in _MORE_THAN_AGENTS:
             fits = self._is_ours(claims)
         elif episode is None:
             fits = claims.scn == self._scenario and claims.team == self._team
@@ -78,7 +78,7 @@ class Admission:
         return claims.team == self._team or (claims.scope == "admin" and claims.team == "")
 
     def _is_shared(self, token: str | None) -> bool:
-        given = hashlib.sha256((token or "").encode()).hexdigest()
+        given = hashlib.sha256((token or "").encode("latin-1")).hexdigest()
         return self._token_hash is not None and hmac.compare_digest(given, self._token_hash)
 
 
@@ -89,19 +89,17 @@ class _Signed:
         from awm_runtime import token_checking
         from awm_runtime.contract import tokens
 
-        self._instance = token_checking.TokenChecker(keys, tokens.instance_audience(id))
-        self._fleet = token_checking.TokenChecker(keys)
+        mine = tokens.instance_audience(id)
+        self._for_control = token_checking.TokenChecker(keys, mine)
+        self._for_agents = token_checking.TokenChecker(keys, (tokens.AUDIENCE, mine))
 
-    def for_this_instance(self, token: str) -> "tokens.Claims":
+    def control(self, token: str) -> "tokens.Claims":
         """What a token for this instance alone says."""
-        return self._instance.claims(token)
+        return self._for_control.claims(token)
 
-    def for_anybody(self, token: str) -> "tokens.Claims":
+    def agent(self, token: str) -> "tokens.Claims":
         """What a token for this instance or for the whole fleet says."""
-        try:
-            return self._fleet.claims(token)
-        except problems.ProblemError:
-            return self._instance.claims(token)
+        return self._for_agents.claims(token)
 
 
 def _bearer(authorization: bytes | None) -> str | None:

@@ -174,6 +174,13 @@ class Control:
             logs.activity.info("reset %s", id)
             return self.view(episode)
 
+    async def interrupt(self, id: str) -> contract.EpisodeView:
+        """Marks an episode of which a call got lost on its way here or back: its verdict is masked until a reset."""
+        episode = self.store.get_open(id)
+        async with episode.lock:
+            self.store.interrupt(episode, episode.tally.calls + 1)
+            return self.view(episode, hashed=False)
+
     async def close(self, id: str) -> None:
         """Ends an episode; closing one that is unknown or closed is fine."""
         try:

@@ -91,6 +91,10 @@ def _add_episodes(app: fastapi.FastAPI, control: controls.Control) -> None:
     async def reset(id: str, wanted: contract.ResetRequest | None = None) -> contract.EpisodeView:
         return await control.reset(id, wanted.seed if wanted else None)
 
+    @app.post("/v1/episodes/{id}/interrupt")
+    async def interrupt(id: str) -> contract.EpisodeView:
+        return await control.interrupt(id)
+
     @app.post("/v1/episodes/{id}/heartbeat")
     async def heartbeat(id: str) -> contract.Lease:
         return contract.Lease(expires_at=control.store.renew(control.store.get_open(id)))

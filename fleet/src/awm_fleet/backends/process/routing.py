@@ -1,4 +1,4 @@
-"""A router process beside a supervisor: `python -m awm_fleet.backends.process.router`. Started by `routers`."""
+"""A router process beside a supervisor: `python -m awm_fleet.backends.process.routing`. Started by `routers`."""
 
 import argparse
 import asyncio
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvloop
 
-from awm_fleet.backends.process import states, supervisors
+from awm_fleet.backends.process import clients, states
 from awm_registry.catalogue import sources
 from awm_registry.router import app, ids, serving, settings
 from awm_registry.tokens import authorities
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 async def _serve(state: Path, listening: socket.socket, options: app.Options, *, keys: Path | None) -> None:
     catalogues = sources.Catalogues(state / states.CATALOGUE)
-    async with supervisors.SupervisorDirectory(states.socket_path(state)).following() as fleet:
+    async with clients.SupervisorDirectory(states.socket_path(state)).following() as fleet:
         router = app.create(
             fleet, catalogues, options, tokens=authorities.TokenAuthority(keys) if keys is not None else None
         )
