@@ -82,11 +82,11 @@ class Fleet:
         unfinished.replace(self._folder / "index.json")
 
     @contextlib.contextmanager
-    def controller(self) -> Iterator[Process]:
+    def controller(self, *, port: int = 0) -> Iterator[Process]:
         """A controller for the length of a `with` block."""
         config = self._folder / "config.json"
         config.write_text(json.dumps({**self.options, "teams": [self.team]}))
-        command = [sys.executable, "-m", "awm_fleet", "controller", f"--config={config}", "--port=0"]
+        command = [sys.executable, "-m", "awm_fleet", "controller", f"--config={config}", f"--port={port}"]
         command += [f"--index={self._folder / 'index.json'}", f"--namespace={self.namespace}"]
         with running(command, self._folder, {**os.environ, "KUBECONFIG": str(self.cluster.kubeconfig)}) as process:
             yield process

@@ -1,6 +1,7 @@
 """The controller on a real API server: what it makes of environments, and what it says of them."""
 
 import json
+import urllib.request
 
 from cluster import fleets, stubs
 
@@ -176,6 +177,27 @@ def test_a_newer_generation_of_an_operator_is_not_moved_back_by_the_index(fleet:
         fleet.index(fleets.entry(generation=2), fleets.entry("farm"))
         fleet.wait_for("ready", "farm")
     assert fleet.environment()["spec"]["bundleGeneration"] == 5
+
+
+def test_a_controller_answers_probes_and_tells_what_it_counts(fleet: fleets.Fleet) -> None:
+    fleet.index(fleets.entry(), fleets.entry("farm"))
+    fleet.team["warm"] = ["rover"]
+    with fleet.controller(port=8090) as process:
+        fleet.wait_for("ready")
+        fleet.wait_for("asleep", "farm")
+        assert {path: _read(path) for path in ("/livez", "/readyz")} == {"/livez": "ok", "/readyz": "ok"}
+        told = _read("/metrics")
+        for state in ("ready", "asleep"):
+            assert f'awm_controller_environments{{namespace="{fleet.namespace}",state="{state}"}} 1.0' in told
+        assert 'awm_controller_handshakes_total{result="ok"} 1.0' in told
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def _read(path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:8090{path}", timeout=10) as answer:
+        text: str = answer.read().decode()
+    return text
 
 
 def _versions(fleet: fleets.Fleet, kind: str) -> dict[str, str]:

@@ -33,8 +33,7 @@ from awm_runtime import errors
 logger = logging.getLogger(__name__)
 
 _WORKERS = 24
-_BEAT_S = 1.0
-_SILENT_AFTER_S = 30.0
+_INDEX_EVERY_S = 1.0
 _CONNECTIONS = httpx.Limits(max_connections=64, max_keepalive_connections=0)
 
 
@@ -51,7 +50,6 @@ class Controller:
         self._index = index
         self._queue: queues.Queue[teams.Key] = queues.Queue(time.monotonic)
         self._tokens: dict[str, str] = {}
-        self._beat = time.monotonic()
         self._http = httpx.AsyncClient(limits=_CONNECTIONS, trust_env=False)
         self.instances = instances.Instances(self._http)
         self.meter = metrics.Metrics(depth=lambda: len(self._queue), writes=lambda: connection.writes)
@@ -71,16 +69,10 @@ class Controller:
             suffix=lambda: secrets.token_hex(8),
         )
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether the event loop turns."""
-        return time.monotonic() - self._beat < _SILENT_AFTER_S
-
     async def run(self) -> None:
         """Works until it is cancelled."""
         idle = idling.Idling(self._api, self.instances, self.views, self._tokens)
         async with self._http, asyncio.TaskGroup() as group:
-            group.create_task(self._beats(), name="beat")
             for view in self.views.values():
                 group.create_task(view.run(), name=f"watch {view.team.namespace}")
             for view in self.views.values():
@@ -97,11 +89,6 @@ class Controller:
 
     def _room_changed(self, namespace: str) -> None:
         self._reconciler.room_changed(namespace)
-
-    async def _beats(self) -> None:
-        while True:
-            self._beat = time.monotonic()
-            await asyncio.sleep(_BEAT_S)
 
     async def _work(self) -> None:
         while True:
@@ -160,7 +147,7 @@ class Controller:
         while True:
             if self._index is not None and (state := _state(self._index)) != done and await self._seed(self._index):
                 done = state
-            await asyncio.sleep(_BEAT_S)
+            await asyncio.sleep(_INDEX_EVERY_S)
 
     async def _seed(self, index: Path) -> bool:
         """Applies an index; whether all of it could be."""

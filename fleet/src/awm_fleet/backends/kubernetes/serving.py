@@ -45,7 +45,8 @@ def run(options: Options) -> None:
     """Serves until SIGTERM or Ctrl-C.
 
     Raises:
-        PermanentError: The configuration is wrong, there is no way to a cluster, or the lease was lost.
+        PermanentError: The configuration is wrong, the port is taken, there is no way to a cluster, or the lease was
+            lost.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -54,16 +55,22 @@ def run(options: Options) -> None:
 
 async def _serve(options: Options) -> None:
     config = settings.read(options.config)
+    with _bound(options) as listening:
+        connection = await api.Api.connect(options.kubeconfig)
+        try:
+            await _serve_with(connection, config, listening, options)
+        finally:
+            await connection.close()
+
+
+async def _serve_with(connection: api.Api, config: settings.Config, listening: socket.socket, options: Options) -> None:
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
-    connection = await api.Api.connect(options.kubeconfig)
     lease = leading.Lease(connection, options.namespace, f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
     work = controller.Controller(connection, config, options.index, rng=random.Random(os.urandom(8)))  # noqa: S311
-    server = _Server(
-        uvicorn.Config(_app(work), host=options.host, port=options.port, log_config=None, access_log=False)
-    )
-    answering = asyncio.create_task(server.serve(), name="probes")
+    server = _Server(uvicorn.Config(_app(work), log_config=None, log_level="warning", access_log=False))
+    answering = asyncio.create_task(server.serve(sockets=[listening]), name="probes")
     leads = asyncio.create_task(_lead(lease, work), name="lead")
     stopped = asyncio.create_task(stop.wait(), name="stop")
     try:
@@ -71,15 +78,23 @@ async def _serve(options: Options) -> None:
         if leads.done():
             leads.result()
             raise errors.PermanentError("the lease was lost: another controller may lead now")
-        if answering.done() and not stop.is_set():
-            raise errors.PermanentError(f"port {options.port} of {options.host} cannot be had")
+        if answering.done():
+            raise errors.PermanentError("the probes ended: see the log")
     finally:
         leads.cancel()
         stopped.cancel()
         server.should_exit = True
         await asyncio.gather(leads, stopped, answering, return_exceptions=True)
         await lease.release()
-        await connection.close()
+
+
+def _bound(options: Options) -> socket.socket:
+    try:
+        listening = socket.create_server((options.host, options.port))
+    except OSError as exc:
+        raise errors.PermanentError(f"port {options.port} of {options.host} cannot be had: {exc.strerror}") from exc
+    logger.info("probes and metrics are at http://%s:%d", *listening.getsockname()[:2])
+    return listening
 
 
 async def _lead(lease: leading.Lease, work: controller.Controller) -> None:
@@ -98,8 +113,10 @@ async def _lead(lease: leading.Lease, work: controller.Controller) -> None:
 
 
 def _app(work: controller.Controller) -> applications.Starlette:
+    """Probes and metrics. A part of the controller that ends unasked ends the process: who answers, works or waits."""
+
     async def live(_request: requests.Request) -> responses.Response:
-        return responses.PlainTextResponse("ok" if work.is_alive else "hangs", 200 if work.is_alive else 503)
+        return responses.PlainTextResponse("ok")
 
     async def scrape(_request: requests.Request) -> responses.Response:
         return responses.Response(work.meter.text(), media_type=metrics.CONTENT_TYPE)
