@@ -194,6 +194,23 @@ def test_a_controller_answers_probes_and_tells_what_it_counts(fleet: fleets.Flee
         assert process.wait(20) == 0
 
 
+def test_a_regeneration_is_few_writes(fleet: fleets.Fleet) -> None:
+    fleet.index(fleets.entry())
+    with fleet.controller(port=8090):
+        fleet.wait_for("ready")
+        before = _writes()
+        fleet.patch("rover", image=fleets.entry(generation=2)["image"], bundleGeneration=2)
+        fleet.wait("the end of the old revision", lambda: fleet.environment()["status"].get("revision") == 2)
+        fleet.wait("the last word", lambda: "drainingSince" not in fleet.environment()["status"])
+        fleet.wait("one revision", lambda: len(fleet.list("deployments")) == 1)
+        assert _writes() - before <= 6
+
+
+def _writes() -> float:
+    [line] = [each for each in _read("/metrics").splitlines() if each.startswith("awm_controller_writes ")]
+    return float(line.split()[1])
+
+
 def _read(path: str) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:8090{path}", timeout=10) as answer:
         text: str = answer.read().decode()

@@ -83,7 +83,7 @@ def status(facts: Facts, *, now: str) -> model.Status:
         bundle_generation=serving.bundle_generation if serving else before.bundle_generation,
         catalog_generation=facts.environment.catalog_generation,
         tools=tools[0] if tools else before.tools,
-        replicas=sum(each.ready and not each.deleting for each in facts.pods),
+        replicas=len(facts.ready_pods(facts.serving or facts.revision)),
         selector=f"{names.ENVIRONMENT}={facts.environment.name}",
         draining_since=facts.draining_since,
         observed_generation=facts.environment.generation,

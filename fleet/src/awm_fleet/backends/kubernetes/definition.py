@@ -116,7 +116,7 @@ def _status() -> dict[str, Any]:
             "bundleGeneration": _number("The generation that serves."),
             "catalogGeneration": _number("The newest generation that came from the catalogue."),
             "tools": _number("How many tools it serves."),
-            "replicas": _number("How many pods are ready."),
+            "replicas": _number("How many pods of the revision that serves are ready."),
             "selector": _text("Selects its pods."),
             "drainingSince": _text("Since when an older revision is being emptied.", format="date-time"),
             "observedGeneration": {"type": "integer", "format": "int64", "description": "What this status speaks of."},

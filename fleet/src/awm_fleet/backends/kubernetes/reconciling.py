@@ -1,5 +1,6 @@
 """Makes environments what they should be: looks, plans (`planning`), acts, and says in the status what came of it."""
 
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -90,17 +91,27 @@ class Reconciler:
             self._forget(key)
             return
         plan = self._plan(view, environment)
-        self._take_turn(key, plan)
+        done: list[planning.Action] = []
         fault: Exception | None = None
-        for action in plan.actions:
-            try:
-                await self._act(key, view, action)
-            except (api.ApiError, instances.NoAnswer) as exc:
-                fault = exc
-        await self._explain(key, view)
-        # What was done is in the copy already, so that one status tells of it.
-        environment = view.environments.items.get(key.name, environment)
-        await self._say(view, environment, self._plan(view, environment).status)
+        while fault is None and (steps := [each for each in plan.actions if each not in done]):
+            self._take_turn(key, plan)
+            if plan.status.serving not in (None, environment.status.serving):
+                # Routers hear of it before the revision that served is drained. That often takes no time at all.
+                since = environment.status.draining_since
+                await self._say(view, environment, dataclasses.replace(plan.status, draining_since=since))
+            for step in steps:
+                try:
+                    await self._act(key, view, step)
+                except (api.ApiError, instances.NoAnswer) as exc:
+                    fault = exc
+            done += steps
+            # What was done is in the copy already: go on from there, so that one status tells of it all.
+            environment = view.environments.items.get(key.name, environment)
+            plan = self._plan(view, environment)
+        self._take_turn(key, plan)
+        if await self._explain(key, view):
+            plan = self._plan(view, environment)
+        await self._say(view, environment, plan.status)
         if fault is not None:
             raise fault
 
@@ -181,17 +192,20 @@ class Reconciler:
         self._views[pod.namespace].pods.learn(answer)
         return True
 
-    async def _explain(self, key: teams.Key, view: teams.TeamView) -> None:
-        """Reads the end of the log of pods that crash, once for each."""
+    async def _explain(self, key: teams.Key, view: teams.TeamView) -> bool:
+        """Reads the end of the log of pods that crash, once for each; whether there was one."""
+        read = False
         for pod in view.pods_of(key.name):
             if pod.trouble and "CrashLoopBackOff" in pod.trouble[0] and pod.uid not in self._last_words:
                 text = await self._api.log(key.namespace, pod.name, lines=_LOG_LINES, most_bytes=_LOG_BYTES)
                 self._last_words[pod.uid] = conditions.shown(text)
+                read = True
+        return read
 
     async def _say(self, view: teams.TeamView, environment: model.Environment, status: model.Status) -> None:
         """Writes the status, unless it says so already."""
         self._meter.state(teams.Key(environment.namespace, environment.name), status.state)
-        if status == environment.status:
+        if not _is_news(environment.status, status):
             return
         answer = await self._api.put_status(
             api.ENVIRONMENTS, environment.namespace, environment.name, status.document()
@@ -213,6 +227,12 @@ class Reconciler:
         self._without_room.discard(key)
         self._meter.state(key, None)
         self._next_in_line()
+
+
+def _is_news(before: model.Status, after: model.Status) -> bool:
+    """Whether a status has to be written; that a pod is gone can wait until there is more to say."""
+    gone = set(before.tool_lists) >= set(after.tool_lists)
+    return after != before and not (gone and dataclasses.replace(after, tool_lists=before.tool_lists) == before)
 
 
 def _starts(plan: planning.Plan) -> bool:

@@ -32,8 +32,6 @@ def events(before: model.Status, after: model.Status) -> Iterator[Said]:
         available = after.condition("Available")
         if available is not None and available.status == "False":
             yield Said("Warning", available.reason, available.message)
-    if after.serving != before.serving and after.serving is not None and before.serving is not None:
-        yield Said("Normal", "RolledOut", f"revision {after.revision} takes new episodes")
 
 
 def document(environment: model.Environment, said: Said, *, now: str, suffix: str) -> dict[str, Any]:
