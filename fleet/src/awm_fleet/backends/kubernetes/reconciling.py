@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 _DRAIN_AGAIN_S = 5.0
 _ROOM_AGAIN_S = 30.0
 _LOG_LINES = 5
+_MOST_KEPT = 1000
 _LOG_BYTES = 4096
 _FIRST_REMOVED = {"controller.kubernetes.io/pod-deletion-cost": "-1000"}
 
@@ -126,9 +127,11 @@ class Reconciler:
             tool_lists=[self._lists[uid] for uid in sorted(uids & self._lists.keys())],
             faults={uid: self._faults[uid] for uid in sorted(uids & self._faults.keys())},
             last_words={uid: self._last_words[uid] for uid in uids & self._last_words.keys()},
-            applied={name: version for (space, name), version in self._applied.items() if space == key.namespace}
-            if deployments
-            else {},
+            applied={
+                each.name: self._applied[each.namespace, each.name]
+                for each in deployments
+                if (each.namespace, each.name) in self._applied
+            },
             may_roll=len(self._rolling - {key}) < self._max_unavailable,
             no_room=view.lacking(environment, self._options.pods),
         )
@@ -178,7 +181,7 @@ class Reconciler:
             self._lists[pod.uid] = await self._instances.tools(pod)
             self._faults.pop(pod.uid, None)
         except instances.NoAnswer as exc:
-            self._faults[pod.uid] = conditions.shown(str(exc))
+            _keep(self._faults, pod.uid, conditions.shown(str(exc)))
             raise
         finally:
             self._meter.handshake(answered=pod.uid in self._lists)
@@ -198,7 +201,7 @@ class Reconciler:
         for pod in view.pods_of(key.name):
             if pod.trouble and "CrashLoopBackOff" in pod.trouble[0] and pod.uid not in self._last_words:
                 text = await self._api.log(key.namespace, pod.name, lines=_LOG_LINES, most_bytes=_LOG_BYTES)
-                self._last_words[pod.uid] = conditions.shown(text)
+                _keep(self._last_words, pod.uid, conditions.shown(text))
                 read = True
         return read
 
@@ -211,6 +214,8 @@ class Reconciler:
             api.ENVIRONMENTS, environment.namespace, environment.name, status.document()
         )
         view.environments.learn(answer)
+        for listed in status.tool_lists:
+            self._lists.pop(listed.pod, None)  # the status remembers it from now on
         for said in telling.events(environment.status, status):
             document = telling.document(environment, said, now=moments.now(), suffix=self._suffix())
             await self._event(environment.namespace, document)
@@ -227,6 +232,13 @@ class Reconciler:
         self._without_room.discard(key)
         self._meter.state(key, None)
         self._next_in_line()
+
+
+def _keep(memory: dict[str, str], uid: str, text: str) -> None:
+    """Remembers what there is to say of a pod; of pods that are long gone, nothing."""
+    memory[uid] = text
+    if len(memory) > _MOST_KEPT:
+        del memory[next(iter(memory))]
 
 
 def _is_news(before: model.Status, after: model.Status) -> bool:
