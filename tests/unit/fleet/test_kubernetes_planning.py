@@ -290,3 +290,17 @@ def test_a_status_survives_the_way_to_the_api_server_and_back() -> None:
         "status": status.document(),
     }
     assert model.environment(document).status == status
+
+
+def test_what_served_is_remembered_newest_first_and_once() -> None:
+    seen = planning.Observed(deployments=[deployment(ONE)], pods=[pod(ONE)], tool_lists=right("a"))
+    first = planning.plan(ONE, seen, OPTIONS, now=NOW).status
+    assert [each.bundle_generation for each in first.history] == [1]
+    both = planning.Observed(
+        deployments=[deployment(ONE), deployment(TWO)],
+        pods=[pod(ONE), pod(TWO, "b")],
+        tool_lists=right("a", "b"),
+    )
+    second = planning.plan(replace(TWO, status=first), both, OPTIONS, now=NOW).status
+    again = planning.plan(replace(TWO, status=second), both, OPTIONS, now=NOW).status
+    assert [each.bundle_generation for each in again.history] == [2, 1]
