@@ -10,7 +10,7 @@ export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup up down demo test test-unit test-contract test-e2e test-chart test-cluster testbed check imports format bench bench-router bench-kubernetes clean
+.PHONY: help setup up down demo test test-unit test-contract test-e2e test-chart test-cluster testbed chart check imports format bench bench-router bench-kubernetes clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,11 @@ test-contract: setup ## Run the contract tests
 
 test-e2e: setup ## Run the tests that start real processes
 	@$(BIN)/pytest tests/e2e
+
+HELM ?= helm
+chart: setup ## Package the Helm chart into dist/ (HELM=, by default the one on the PATH)
+	@$(BIN)/python helm/generate.py
+	@$(HELM) package helm/awm-fleet --destination dist
 
 test-chart: setup ## Run the tests of the Helm chart (after `make testbed`)
 	@$(BIN)/pytest tests/chart
@@ -75,4 +80,4 @@ bench-kubernetes: setup ## Install 1,000 scenarios on simulated nodes and print 
 	@PYTHONPATH=tests $(BIN)/python -m cluster.bench $(BENCH_ARGS)
 
 clean: ## Remove what the other targets made
-	rm -rf .venv .tools .awm .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .tools .awm dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import charts
 import pytest
+from cluster.testbed import tools
 
 from awm_fleet.backends.kubernetes import api, names, settings
 
@@ -179,6 +181,18 @@ def test_the_index_comes_to_the_controller_as_it_was_given(helm: Path, tmp_path:
     made = charts.rendered(helm, values(tmp_path), index(tmp_path, entry("rover"), entry("farm")))
     [catalog] = charts.named(made, "ConfigMap", "fleet-awm-fleet-catalog")
     assert catalog["data"]["index.json"] == (tmp_path / "index.json").read_text()
+
+
+def test_the_package_has_the_version_of_the_members_and_renders(helm: Path, tmp_path: Path) -> None:
+    root = charts.CHART.parents[1]
+    [version] = {
+        tomllib.loads((root / member / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+        for member in ("fleet", "registry", "generator", "images/runtime")
+    }
+    subprocess.run(["make", "chart", f"HELM={helm}"], cwd=root, check=True, capture_output=True, timeout=120)
+    package = root / "dist" / f"awm-fleet-{version}.tgz"
+    given = (values(tmp_path), f"--kube-version={tools.KUBERNETES}")
+    assert "kind: CustomResourceDefinition" in charts.run(helm, "template", "fleet", package, *given)
 
 
 def test_the_generated_files_are_what_they_are_made_from() -> None:
