@@ -48,6 +48,16 @@ def test_a_release_serves_upgrades_and_goes(release: releases.Release, stub: stu
     assert sum(stub.asked.values()) == 2
 
 
+def test_a_team_without_rights_for_the_controller_leaves_the_others_alone(release: releases.Release) -> None:
+    release.helm("install", "--create-namespace")
+    red = release.teams[0]["namespace"]
+    release.cluster.kubectl("delete", "rolebinding", "--all", f"--namespace={release.teams[1]['namespace']}")
+    with release.controller():
+        release.cluster.wait("red", lambda: release.states(0) == {"rover": "ready", "farm": "ready"})
+    assert release.get("environments", release.teams[1]["namespace"]) == []
+    assert len(release.get("deployments", red)) == 2
+
+
 def test_the_controller_has_no_rights_beyond_its_teams(release: releases.Release) -> None:
     release.helm("install", "--create-namespace")
     red = release.teams[0]["namespace"]

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 _WORKERS = 24
 _INDEX_EVERY_S = 1.0
+_SYNC_AGAIN_S = 0.5
 _CONNECTIONS = httpx.Limits(max_connections=64, max_keepalive_connections=0)
 
 
@@ -50,6 +51,8 @@ class Controller:
         self._index = index
         self._queue: queues.Queue[teams.Key] = queues.Queue(time.monotonic)
         self._tokens: dict[str, str] = {}
+        self._known: set[str] = set()
+        """The namespaces of which everything was listed once."""
         self._http = httpx.AsyncClient(limits=_CONNECTIONS, trust_env=False)
         self.instances = instances.Instances(self._http)
         self.meter = metrics.Metrics(depth=lambda: len(self._queue), writes=lambda: connection.writes)
@@ -75,14 +78,17 @@ class Controller:
         async with self._http, asyncio.TaskGroup() as group:
             for view in self.views.values():
                 group.create_task(view.run(), name=f"watch {view.team.namespace}")
-            for view in self.views.values():
-                await view.synced()
-            self._reconciler.recall()
+                group.create_task(self._recall(view), name=f"recall {view.team.namespace}")
             group.create_task(self._queue.run(), name="queue")
             group.create_task(self._seeds(), name="seed")
             group.create_task(idle.run(), name="idle")
             for number in range(_WORKERS):
                 group.create_task(self._work(), name=f"worker {number}")
+
+    async def _recall(self, view: teams.TeamView) -> None:
+        await view.synced()
+        self._reconciler.recall(view)
+        self._known.add(view.team.namespace)
 
     def _changed(self, key: teams.Key, is_new: bool) -> None:
         self._queue.add(key, first=is_new)  # its owner waits to hear that it was accepted
@@ -94,6 +100,9 @@ class Controller:
         while True:
             key = await self._queue.get()
             try:
+                if key.namespace not in self._known:  # half of what there is would look like too little
+                    self._queue.add_after(key, _SYNC_AGAIN_S)
+                    continue
                 if key.namespace not in self._tokens:
                     self._tokens[key.namespace] = await self._token(self.views[key.namespace].team)
                 await self._reconciler.reconcile(key)
@@ -158,6 +167,9 @@ class Controller:
             return False
         well = True
         for view in self.views.values():
+            if view.team.namespace not in self._known:
+                well = False
+                continue
             wanted, missing = seeding.seeds(view.team, entries, view.environments.items)
             refused += missing
             well &= not wanted or await self._apply_seeds(view, wanted)

@@ -67,12 +67,11 @@ class Reconciler:
         self._in_line: dict[teams.Key, None] = {}
         self._without_room: set[teams.Key] = set()
 
-    def recall(self) -> None:
-        """Finds out which environments are being rolled out already, before anything is done."""
-        for namespace, view in self._views.items():
-            for each in view.environments.items.values():
-                if not each.deleting and self._plan(view, each).rolling:
-                    self._rolling.add(teams.Key(namespace, each.name))
+    def recall(self, view: teams.TeamView) -> None:
+        """Finds out which of a team's environments are being rolled out already, before anything is done to them."""
+        for each in view.environments.items.values():
+            if not each.deleting and self._plan(view, each).rolling:
+                self._rolling.add(teams.Key(each.namespace, each.name))
 
     def room_changed(self, namespace: str) -> None:
         """Looks again at what found no room in a namespace."""

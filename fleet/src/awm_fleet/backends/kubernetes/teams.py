@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from awm_fleet.backends.kubernetes import api, model, names, objects, quotas, settings, watching
 
@@ -60,12 +60,16 @@ class TeamView:
     async def run(self) -> None:
         """Watches until it is cancelled."""
         async with asyncio.TaskGroup() as group:
-            for each in (self.environments, self.deployments, self.pods, self.quotas):
+            for each in self._watchers:
                 group.create_task(each.run())
+
+    @property
+    def _watchers(self) -> "tuple[watching.Watcher[Any], ...]":
+        return self.environments, self.deployments, self.pods, self.quotas
 
     async def synced(self) -> None:
         """Returns when everything was listed once."""
-        for each in (self.environments, self.deployments, self.pods, self.quotas):
+        for each in self._watchers:
             await each.synced.wait()
 
     def deployments_of(self, environment: str) -> tuple[model.Deployment, ...]:
