@@ -10,7 +10,8 @@ export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup up down demo test test-unit test-contract test-e2e test-docker images check imports format bench bench-builtin bench-generator bench-images bench-router clean
+.PHONY: help setup up down demo test test-unit test-contract test-e2e test-docker test-chart test-cluster testbed chart images
+.PHONY: check imports format bench bench-builtin bench-generator bench-images bench-kubernetes bench-router clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +51,20 @@ test-docker: setup ## Run the tests that need a Docker engine (with AWM_REQUIRE=
 images: setup ## Build the base images of containers and print their sizes (IMAGES_ARGS="--base debian")
 	@$(BIN)/python images/build.py $(IMAGES_ARGS)
 
+HELM ?= helm
+chart: setup ## Package the Helm chart into dist/ (HELM=, by default the one on the PATH)
+	@$(BIN)/python helm/generate.py
+	@$(HELM) package helm/awm-fleet --destination dist
+
+test-chart: setup ## Run the tests of the Helm chart (after `make testbed`)
+	@$(BIN)/pytest tests/chart
+
+test-cluster: setup ## Run the tests on a Kubernetes control plane with simulated nodes (root; after `make testbed`)
+	@$(BIN)/pytest tests/cluster
+
+testbed: setup ## Build Kubernetes, Helm and what else these tests need into the user's cache (10 minutes the first time)
+	@PYTHONPATH=tests $(BIN)/python -m cluster.testbed build
+
 check: setup imports ## Check format, lint, types, imports and the lock file
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/ruff check --quiet
@@ -78,5 +93,8 @@ bench-builtin: setup ## Benchmark the built-in generator on 1,000 scenarios (BEN
 bench-generator: setup ## Measure the pace and the memory of `awm gen` (BENCH_ARGS="--quick", "--grown 100")
 	@PYTHONPATH=tests $(BIN)/python -m bench.generator $(BENCH_ARGS)
 
+bench-kubernetes: setup ## Install 1,000 scenarios on simulated nodes and print what it takes (root; after `make testbed`)
+	@PYTHONPATH=tests $(BIN)/python -m cluster.bench $(BENCH_ARGS)
+
 clean: ## Remove what the other targets made
-	rm -rf .venv .tools .awm .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .tools .awm dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

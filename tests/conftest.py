@@ -19,6 +19,8 @@ KINDS = {
     "contract": "what others rely on: protocols, formats, routes",
     "e2e": "real processes",
     "docker": "a real Docker engine, image registry and skopeo",
+    "chart": "what the chart renders; no cluster",
+    "cluster": "a real Kubernetes control plane with simulated nodes",
     "bench": "measurements; run by `make bench` only",
 }
 RUN_LABEL = f"AWM_TEST_RUN={uuid.uuid4().hex}"

@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TOP_LEVEL = {
-    ".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "docs", "fleet", "generator", "images",
-    "pyproject.toml", "registry", "tests", "uv.lock",
+    ".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "docs", "fleet", "generator", "helm",
+    "images", "pyproject.toml", "registry", "tests", "uv.lock",
 }  # fmt: skip
 MEMBERS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["uv"]["workspace"]["members"]
 LONGEST_MODULE = 500

@@ -166,10 +166,14 @@ def app(control: controls.Control) -> ASGIApp:
 
 
 def _get(app: ASGIApp, path: str) -> httpx.Response:
+    return _send(app, "GET", path)
+
+
+def _send(app: ASGIApp, method: str, path: str) -> httpx.Response:
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            return await client.get(path)
+            return await client.request(method, path)
 
     return asyncio.run(ask())
 
@@ -214,3 +218,27 @@ def test_half_a_request_resets_nothing(control: controls.Control, app: ASGIApp) 
 
     asyncio.run(cast(Any, app)(scope, receive, send))
     assert (episode.meta.attempt, sent) == (0, [])
+
+
+def test_an_instance_is_drained_when_its_last_episode_is_closed_and_opens_no_more(
+    control: controls.Control, app: ASGIApp
+) -> None:
+    control.scenario.succeed(scenarios.Loaded(tools.ToolSet({}, [], []), cast(runners.Runner, None)))
+    episode = control.store.open(contract.EpisodeSpec(), ttl_s=100, retain_s=100)
+    refused = _send(app, "POST", "/v1/drain")
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert _get(app, "/readyz").status_code == 200
+    control.store.close(episode)
+    assert [_send(app, "POST", "/v1/drain").status_code for _ in range(2)] == [204, 204]
+    assert _get(app, "/readyz").json() == {"status": "draining"}
+    wanted = [contract.EpisodeSpec(), contract.EpisodeSpec(source=episode.id)]
+    answer = asyncio.run(control.open(contract.OpenRequest(episodes=wanted)))
+    assert [each.error.code for each in answer.rejected] == [problems.Code.AT_CAPACITY] * 2
+    assert _get(app, f"/v1/episodes/{episode.id}").json()["state"] == "closed"
+
+
+def test_neither_a_lease_that_ran_out_nor_a_default_episode_holds_up_a_drain(control: controls.Control) -> None:
+    control.store.open(contract.EpisodeSpec(), ttl_s=0, retain_s=100)
+    control.store.default()
+    control.drain()
+    assert control.is_drained

@@ -9,9 +9,11 @@ import typer
 from awm_fleet.cli import (
     bundle,
     catalog,
+    controller,
     demo,
     dev,
     env,
+    environments,
     episode,
     fleet,
     gate,
@@ -59,6 +61,8 @@ app.add_typer(token.app, name="token")
 app.add_typer(gen.app, name="gen")
 app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
 app.add_typer(dev.app, name="dev")
+app.add_typer(environments.app, name="fleet")
+app.command("controller", epilog=controller.EXAMPLES)(controller.controller)
 app.command("verify", epilog=verify.EXAMPLES)(verify.verify)
 
 

@@ -42,6 +42,7 @@ class Control:
         self.judge = judge
         self.meter = meter
         self.scratch = scratch
+        self.is_drained = False
         self._agent_url = agent_url
         self._digest = digest.digest(bundle)
         self._tools_hash = digest.tools_hash(bundle.tools)
@@ -75,9 +76,11 @@ class Control:
                 await self._hash(known)
             return known
         if spec.source is None:
+            self._check_not_drained()
             episode = self.store.open(spec, ttl_s=wanted.ttl_s, retain_s=wanted.retain_s, id=id)
         else:
             async with self.store.get(spec.source).lock:
+                self._check_not_drained()
                 self.store.check_unused(id)  # the same request may have come twice, and both waited
                 episode = self.store.open(spec, ttl_s=wanted.ttl_s, retain_s=wanted.retain_s, id=id)
             try:
@@ -87,6 +90,26 @@ class Control:
                 raise
         self.meter.episode_opened()
         return episode
+
+    def drain(self) -> None:
+        """Opens no episode from now on, until the process ends.
+
+        Raises:
+            ProblemError: `conflict`: an episode is open. Default ones do not count: they come back by themselves.
+        """
+        self.store.sweep()
+        if self.store.in_use_count:
+            raise problems.ProblemError(
+                problems.Code.CONFLICT,
+                f"{self.store.in_use_count} episodes are open; drain again when they are closed",
+            )
+        self.is_drained = True
+
+    def _check_not_drained(self) -> None:
+        if self.is_drained:
+            raise problems.ProblemError(
+                problems.Code.AT_CAPACITY, "this instance is being emptied and opens no more episodes", retry_after_s=1
+            )
 
     def _check_pins(self, spec: contract.EpisodeSpec) -> None:
         serves = self.bundle.scenario

@@ -49,7 +49,9 @@ def _add_probes(app: fastapi.FastAPI, control: controls.Control) -> None:
     @app.get("/readyz")
     @app.get("/health")
     async def ready() -> fastapi.Response:
-        """Ready when the app is loaded, with the tools of the bundle, and the seed opens."""
+        """Ready when the app is loaded, with the tools of the bundle, the seed opens, and episodes may be opened."""
+        if control.is_drained:
+            return responses.JSONResponse({"status": "draining"}, status_code=503)
         if not control.scenario.is_loaded:
             return responses.JSONResponse({"status": "starting"}, status_code=503)
         fault = storage.fault(control.store.world.seed)
@@ -71,6 +73,11 @@ def _add_episodes(app: fastapi.FastAPI, control: controls.Control) -> None:
     @app.get("/v1/episodes")
     async def list_episodes() -> dict[str, list[contract.EpisodeView]]:
         return {"episodes": [control.view(each, hashed=False) for each in control.store]}
+
+    @app.post("/v1/drain", status_code=204)
+    async def drain() -> None:
+        """No episode is opened any more; refused while one is open."""
+        control.drain()
 
     @app.get("/v1/episodes/{id}")
     async def look(id: str) -> contract.EpisodeView:

@@ -1,0 +1,1 @@
+"""Environments on Kubernetes: the `Environment` resource, and the controller that makes it so."""

@@ -1,0 +1,133 @@
+"""Where a team's scenarios are on a cluster: what a router needs, from the same watches that the controller has.
+
+A pod takes calls ("ready") when its revision is the one that serves; so none does before it was verified.
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Sequence
+
+from awm_fleet.backends.kubernetes import api, conditions, model, names, objects, teams
+from awm_registry import directory
+from awm_runtime.contract import problems
+
+_ROOM_AGAIN_S = 5.0
+_FAULT_AGAIN_S = 30.0
+
+
+class ClusterDirectory:
+    """The scenarios of one team. Is told of changes by the team's view (`changed`).
+
+    Args:
+        pods: What pods have in common; tells what there is room for.
+        control_token: What opens the control planes of the team's instances.
+    """
+
+    def __init__(
+        self, connection: api.Api, view: teams.TeamView, *, pods: objects.PodOptions, control_token: str | None
+    ) -> None:
+        self._api = connection
+        self._view = view
+        self._pods = pods
+        self._control_token = control_token
+        self._known: dict[str, dict[directory.InstanceId, directory.Instance]] = {}
+        self._listeners: set[asyncio.Queue[directory.Change]] = set()
+
+    def changed(self, key: teams.Key) -> None:
+        """Takes it that something happened to an environment, and tells who watches what became of its instances."""
+        before = self._known.get(key.name, {})
+        after = {each.id: each for each in self._found(key.name)}
+        self._known[key.name] = after
+        changes = [directory.Change(id, None) for id in before.keys() - after.keys()]
+        changes += [directory.Change(id, each) for id, each in after.items() if before.get(id) != each]
+        for listener in self._listeners:
+            for change in changes:
+                listener.put_nowait(change)
+
+    def instances(self, scenario: str) -> Sequence[directory.Instance]:
+        """A scenario's instances, newest generation first; of those of one generation, the ready ones first."""
+        found = self._found(names.environment(scenario))
+        return sorted(found, key=lambda each: (-each.generation, each.state != "ready", each.id))
+
+    def all(self) -> Sequence[directory.Instance]:
+        """Every instance."""
+        return [each for name in sorted(self._view.environments.items) for each in self._found(name)]
+
+    async def watch(self) -> AsyncIterator[directory.Change]:
+        """Every change from now on, the present instances first."""
+        heard: asyncio.Queue[directory.Change] = asyncio.Queue()
+        for each in self.all():
+            heard.put_nowait(directory.Change(each.id, each))
+        self._listeners.add(heard)
+        try:
+            while True:
+                yield await heard.get()
+        finally:
+            self._listeners.discard(heard)
+
+    async def wake(self, scenario: str) -> None:
+        """Asks for a pod, by the environment's scale and nothing else.
+
+        Raises:
+            ProblemError: `unknown_scenario`; `at_capacity` where the team's quota has no room; `start_failed` where the
+                newest revision does not start.
+        """
+        environment = self._view.environments.items.get(names.environment(scenario))
+        if environment is None or environment.deleting:
+            raise problems.ProblemError(problems.Code.UNKNOWN_SCENARIO, f"this team is not served {scenario!r}")
+        if environment.replicas > 0:
+            self._check_started(environment)
+            return
+        lacks = self._view.lacking(dataclasses.replace(environment, replicas=1), self._pods)
+        if lacks is not None:
+            raise problems.ProblemError(problems.Code.AT_CAPACITY, lacks, retry_after_s=_ROOM_AGAIN_S)
+        change = {"spec": {"replicas": 1}}
+        try:
+            await self._api.merge(
+                api.ENVIRONMENTS, environment.namespace, environment.name, change, subresource="scale"
+            )
+        except api.ApiError as exc:
+            raise problems.ProblemError(problems.Code.STARTING, str(exc), retry_after_s=exc.retry_after_s) from exc
+
+    def _check_started(self, environment: model.Environment) -> None:
+        """Says why an environment that should run does not."""
+        if environment.status.state != "failed":
+            return
+        said = [each for each in environment.status.conditions if each.status == "False" and each.type != "Ready"]
+        reason = said[0].message if said else "it does not start"
+        full = any(each.reason == conditions.NO_ROOM for each in said)
+        code = problems.Code.AT_CAPACITY if full else problems.Code.START_FAILED
+        raise problems.ProblemError(code, reason, retry_after_s=_ROOM_AGAIN_S if full else _FAULT_AGAIN_S)
+
+    def _found(self, name: str) -> list[directory.Instance]:
+        environment = self._view.environments.items.get(name)
+        if environment is None:
+            return []
+        return [self._instance(environment, pod) for pod in self._view.pods_of(name)]
+
+    def _instance(self, environment: model.Environment, pod: model.Pod) -> directory.Instance:
+        reachable = pod.address is not None
+        return directory.Instance(
+            id=directory.InstanceId(pod.uid),
+            team=self._view.team.name,
+            scenario=environment.scenario,
+            generation=pod.bundle_generation,
+            bundle=pod.bundle,
+            state=_state(environment, pod),
+            agent_url=f"http://{pod.address}:{objects.AGENT_PORT}" if reachable else None,
+            control_url=f"http://{pod.address}:{objects.CONTROL_PORT}" if reachable else None,
+            control_token=self._control_token,
+            reason=conditions.shown(f"{pod.trouble[0]}: {pod.trouble[1]}") if pod.trouble else None,
+        )
+
+
+def _state(environment: model.Environment, pod: model.Pod) -> directory.State:
+    """What a pod may be asked for."""
+    status = environment.status
+    if pod.deleting or pod.drained:
+        return "draining"
+    if pod.revision == status.serving:
+        return "ready" if pod.ready else "starting"
+    if any(each.pod == pod.uid for each in status.tool_lists) and pod.revision != status.revision_hash:
+        return "draining"
+    return "failed" if pod.trouble else "starting"

@@ -1,0 +1,97 @@
+"""What the chart tells the controller: `config.json`, and the catalogue's index beside it."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+
+from awm_fleet.backends.kubernetes import names, objects, planning
+from awm_runtime import errors
+
+
+class _Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+
+class Team(_Strict):
+    """A team and what it is served.
+
+    Attributes:
+        scenarios: Their names; None: all of the index.
+        warm: How many are awake from the start and stay so (the first by name), or which; the others sleep.
+    """
+
+    name: str = pydantic.Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$")
+    namespace: str = pydantic.Field(min_length=1, max_length=63)
+    scenarios: tuple[str, ...] | None = None
+    warm: int | Literal["all"] | tuple[str, ...] = 0
+
+    def is_warm(self, scenario: str, position: int) -> bool:
+        """Whether the scenario at this position of the team's is awake from the start."""
+        if isinstance(self.warm, int):
+            return position < self.warm
+        return self.warm == "all" or scenario in self.warm
+
+
+class Pods(_Strict):
+    """`objects.PodOptions`, as it is written."""
+
+    cpu: str = "50m"
+    memory_mib: int = pydantic.Field(384, ge=64)
+    scratch_mib: int = pydantic.Field(128, ge=16)
+    drain_s: int = pydantic.Field(60, ge=1)
+    settings: dict[str, str] = {}
+    pull_secrets: tuple[str, ...] = ()
+    node_selector: dict[str, str] = {}
+    tolerations: tuple[dict[str, Any], ...] = ()
+    runtime_class: str | None = None
+
+
+class Rollout(_Strict):
+    """How changes go: how many revisions start beside others at once, and how long old ones are drained."""
+
+    max_unavailable: int = pydantic.Field(10, ge=1)
+    drain_deadline_s: float = pydantic.Field(3600.0, ge=0)
+
+
+class Config(_Strict):
+    """`config.json`."""
+
+    teams: tuple[Team, ...]
+    pods: Pods = Pods()
+    rollout: Rollout = Rollout()
+    idle_timeout: str = pydantic.Field("15m", pattern=r"^([0-9]+(s|m|h))+$")
+    url: str = ""
+
+    @pydantic.model_validator(mode="after")
+    def _tells_teams_apart(self) -> "Config":
+        for what in ("name", "namespace"):
+            values = [getattr(each, what) for each in self.teams]
+            if double := next((each for each in values if values.count(each) > 1), None):
+                raise ValueError(f"two teams have the {what} {double!r}")
+        return self
+
+    def options(self) -> planning.Options:
+        """What planning needs of it."""
+        return planning.Options(
+            pods=objects.PodOptions(**self.pods.model_dump(), control_secret=names.CONTROL_SECRET),
+            drain_deadline_s=self.rollout.drain_deadline_s,
+            url=self.url,
+            teams={each.namespace: each.name for each in self.teams},
+        )
+
+
+def read(path: Path) -> Config:
+    """Reads a configuration.
+
+    Raises:
+        PermanentError: It cannot be read; the message names the field.
+    """
+    try:
+        return Config.model_validate_json(path.read_bytes())
+    except OSError as exc:
+        raise errors.PermanentError(f"{path}: cannot be read: {exc.strerror}") from exc
+    except pydantic.ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise errors.PermanentError(f"{path}: {where}: {first['msg']}") from exc

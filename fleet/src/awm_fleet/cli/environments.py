@@ -1,0 +1,126 @@
+"""`awm fleet`: the environments of a cluster. Runs with the rights of whoever calls it."""
+
+import asyncio
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from awm_fleet.cli import output
+from awm_runtime import errors
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from awm_fleet.backends.kubernetes import model
+
+app = typer.Typer(name="fleet", no_args_is_help=True, help="Look at and change the environments of a cluster.")
+_rollout = typer.Typer(name="rollout", no_args_is_help=True, help="Follow a change.")
+app.add_typer(_rollout)
+
+Scenario = Annotated[str, typer.Argument(help="The scenario's name.")]
+Namespace = Annotated[str, typer.Option("--namespace", "-n", help="The team's namespace.")]
+Kubeconfig = Annotated[
+    str | None, typer.Option("--kubeconfig", help="The way to the cluster; by default KUBECONFIG's.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+_COLUMNS = ("scenario", "state", "generation", "tools", "revision", "ready", "reason")
+
+
+@app.command("list", epilog=output.examples("awm fleet list -n team-red", "awm fleet list -n team-red --json"))
+def list_(namespace: Namespace, kubeconfig: Kubeconfig = None, json_: Json = False) -> None:
+    """List a team's environments."""
+    operations = _operations()
+
+    async def ask() -> "list[model.Environment]":
+        async with operations.connected(kubeconfig) as connection:
+            found: list[model.Environment] = await operations.environments(connection, namespace)
+            return found
+
+    found = asyncio.run(ask())
+    if json_:
+        output.document({"environments": [_document(each) for each in found]})
+        return
+    output.table(f"{len(found)} environments in {namespace}", _COLUMNS, map(_row, found))
+
+
+@app.command("describe", epilog=output.examples("awm fleet describe rover -n team-red"))
+def describe(scenario: Scenario, namespace: Namespace, kubeconfig: Kubeconfig = None, json_: Json = False) -> None:
+    """Say what a scenario is doing, and why."""
+    operations = _operations()
+
+    async def ask() -> "model.Environment":
+        async with operations.connected(kubeconfig) as connection:
+            found: model.Environment = await operations.environment(connection, namespace, scenario)
+            return found
+
+    found = asyncio.run(ask())
+    if json_:
+        output.document(_document(found))
+        return
+    output.table("", _COLUMNS, [_row(found)])
+    conditions = ((each.type, each.status, each.reason, each.message) for each in found.status.conditions)
+    output.table("Conditions", ("condition", "", "reason", ""), conditions)
+    served = ((each.bundle_generation, each.image) for each in found.status.history)
+    output.table("What served, newest first", ("generation", "image"), served)
+
+
+@app.command("rollback", epilog=output.examples("awm fleet rollback rover -n team-red"))
+def rollback(scenario: Scenario, namespace: Namespace, kubeconfig: Kubeconfig = None) -> None:
+    """Serve again what served before, as a new revision beside the one that runs."""
+    operations = _operations()
+
+    async def ask() -> "model.Served":
+        async with operations.connected(kubeconfig) as connection:
+            wanted: model.Served = await operations.roll_back(connection, namespace, scenario)
+            return wanted
+
+    wanted = asyncio.run(ask())
+    output.say(f"{scenario} goes back to generation {wanted.bundle_generation}: {wanted.image}")
+    output.say(f"follow it with: awm fleet rollout status {scenario} -n {namespace}")
+
+
+@_rollout.command("status", epilog=output.examples("awm fleet rollout status rover -n team-red --timeout 60"))
+def rollout_status(
+    scenario: Scenario,
+    namespace: Namespace,
+    kubeconfig: Kubeconfig = None,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.001, help="How long to wait, in seconds.")] = 300.0,
+) -> None:
+    """Wait until a scenario's newest revision serves and no other is left."""
+    operations = _operations()
+
+    async def follow() -> None:
+        async with operations.connected(kubeconfig) as connection:
+            async for progress in operations.rollout(connection, namespace, scenario, patience_s=timeout):
+                output.say(progress.message)
+
+    asyncio.run(follow())
+
+
+def _operations() -> "ModuleType":
+    """What needs the Kubernetes client, which is heavy and an extra.
+
+    Raises:
+        PermanentError: It is not installed.
+    """
+    try:
+        from awm_fleet.backends.kubernetes import operations
+    except ImportError as exc:
+        raise errors.PermanentError(
+            f"{exc.name} is not installed: install awm-fleet with its extra, `awm-fleet[kubernetes]`"
+        ) from exc
+    return operations
+
+
+def _row(found: "model.Environment") -> tuple[Any, ...]:
+    status = found.status
+    ready = status.condition("Ready")
+    reason = f"{ready.reason}: {ready.message}" if ready else "not looked at yet"
+    generation = status.bundle_generation or found.bundle_generation
+    return found.scenario, status.state, generation, status.tools, status.revision, status.replicas, reason
+
+
+def _document(found: "model.Environment") -> dict[str, Any]:
+    return {"name": found.name, **dataclasses.asdict(found), "status": found.status.document()}

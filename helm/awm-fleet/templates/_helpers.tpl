@@ -1,0 +1,111 @@
+{{/* Names, labels and selectors of everything in this chart. */}}
+
+{{- define "awm.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "awm.fullname" -}}
+{{- $name := include "awm.name" . -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "awm.controller.name" -}}
+{{- printf "%s-controller" (include "awm.fullname" .) -}}
+{{- end -}}
+
+{{- define "awm.labels" -}}
+app.kubernetes.io/name: {{ include "awm.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "awm.controller.selector" -}}
+app.kubernetes.io/name: {{ include "awm.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: controller
+{{- end -}}
+
+{{/* The labels of what the controller makes; awm_fleet.backends.kubernetes.names has the same. */}}
+{{- define "awm.environment.selector" -}}
+app.kubernetes.io/name: awm-environment
+app.kubernetes.io/managed-by: awm-fleet
+{{- end -}}
+
+{{- define "awm.catalog.configMap" -}}
+{{- .Values.catalog.existingConfigMap | default (printf "%s-catalog" (include "awm.fullname" .)) -}}
+{{- end -}}
+
+{{- define "awm.hasCatalog" -}}
+{{- if or .Values.catalog.existingConfigMap .Values.catalog.index -}}yes{{- end -}}
+{{- end -}}
+
+{{/* What the controller is told: awm_fleet.backends.kubernetes.settings reads it. */}}
+{{- define "awm.config" -}}
+{{- $teams := list -}}
+{{- range .Values.teams -}}
+  {{- $team := dict "name" .name "namespace" .namespace -}}
+  {{- if hasKey . "scenarios" -}}{{- $_ := set $team "scenarios" .scenarios -}}{{- end -}}
+  {{- if hasKey . "warm" -}}{{- $_ := set $team "warm" .warm -}}{{- end -}}
+  {{- $teams = append $teams $team -}}
+{{- end -}}
+{{- $environments := .Values.environments -}}
+{{- $pods := dict
+  "cpu" $environments.cpu
+  "memory_mib" ($environments.memoryMiB | int)
+  "scratch_mib" ($environments.scratchMiB | int)
+  "drain_s" ($environments.endSeconds | int)
+  "settings" $environments.settings
+  "pull_secrets" $environments.pullSecrets
+  "node_selector" $environments.nodeSelector
+  "tolerations" $environments.tolerations
+-}}
+{{- if $environments.runtimeClassName -}}{{- $_ := set $pods "runtime_class" $environments.runtimeClassName -}}{{- end -}}
+{{- dict
+  "teams" $teams
+  "pods" $pods
+  "rollout" (dict
+    "max_unavailable" (.Values.rollout.maxUnavailable | int)
+    "drain_deadline_s" (.Values.rollout.drainDeadlineSeconds | int))
+  "idle_timeout" $environments.idleTimeout
+  | toPrettyJson -}}
+{{- end -}}
+
+{{/* What no schema can say: fails with a sentence. */}}
+{{- define "awm.check" -}}
+{{- if not .Values.image.reference -}}
+{{- fail "image.reference: give the controller's image by digest, for example registry.example/awm/control@sha256:..." -}}
+{{- end -}}
+{{- if and .Values.catalog.index .Values.catalog.existingConfigMap -}}
+{{- fail "catalog: give index or existingConfigMap, not both" -}}
+{{- end -}}
+{{- $names := dict -}}{{- $namespaces := dict -}}
+{{- range .Values.teams -}}
+  {{- if hasKey $names .name -}}{{- fail (printf "teams: two have the name %s" .name) -}}{{- end -}}
+  {{- if hasKey $namespaces .namespace -}}{{- fail (printf "teams: two have the namespace %s" .namespace) -}}{{- end -}}
+  {{- if eq .namespace $.Release.Namespace -}}
+    {{- fail (printf "teams: %s has the release's own namespace %s; give it another" .name .namespace) -}}
+  {{- end -}}
+  {{- $_ := set $names .name true -}}{{- $_ := set $namespaces .namespace true -}}
+{{- end -}}
+{{- if .Values.catalog.index -}}
+  {{- $index := .Values.catalog.index | fromJson -}}
+  {{- if ne (get $index "format" | toString) "awm-catalogue/1" -}}
+    {{- fail "catalog.index: no catalogue index; give the file with --set-file catalog.index=index.json" -}}
+  {{- end -}}
+  {{- $seen := dict -}}
+  {{- range $index.entries -}}
+    {{- $key := printf "%v, generation %v" .name .generation -}}
+    {{- if hasKey $seen $key -}}{{- fail (printf "catalog.index: %s is in it twice" $key) -}}{{- end -}}
+    {{- if not (regexMatch "^[^\\s@]+@sha256:[0-9a-f]{64}$" (.image | default "")) -}}
+      {{- fail (printf "catalog.index: %s has no image by digest" $key) -}}
+    {{- end -}}
+    {{- $_ := set $seen $key true -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}

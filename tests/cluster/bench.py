@@ -1,0 +1,115 @@
+"""`python -m cluster.bench`: a thousand scenarios on simulated nodes.
+
+The table goes to standard error, JSON to standard output. Handshakes are real; one stub answers them for all pods.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+from bench import report
+
+from cluster import fleets, releases, stubs
+from cluster.testbed import clusters, tools
+
+_PATIENCE_S = 600.0
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Measures, and prints what was seen."""
+    parser = argparse.ArgumentParser(prog="python -m cluster.bench", description=__doc__)
+    parser.add_argument("--scenarios", type=int, default=1000)
+    given = parser.parse_args()
+    programs = tools.built()
+    if programs is None:
+        sys.exit("the programs of Kubernetes are not built: run `make testbed`")
+    rows: list[Row] = []
+    nodes = given.scenarios // 150 + 2
+    with (
+        tempfile.TemporaryDirectory(prefix="awm-bench-") as folder,
+        clusters.simulated(programs, Path(folder) / "cluster", nodes=nodes) as cluster,
+        cluster.namespaces.network(),
+        stubs.serving() as stub,
+    ):
+        release = releases.Release(cluster, programs / "helm4", Path(folder))
+        release.teams = [{**release.teams[0], "quota": {"pods": 4 * given.scenarios}}]
+        release.values["teams"] = release.teams
+        release.index(*(fleets.entry(f"scenario_{number}") for number in range(given.scenarios)))
+        _measure(release, stub, given.scenarios, rows)
+    print(json.dumps({"machine": report.machine(), "scenarios": given.scenarios, "rows": rows}, indent=1))
+
+
+def _measure(release: releases.Release, stub: stubs.Stub, count: int, rows: list[Row]) -> None:
+    def note(what: str, value: float, unit: str) -> None:
+        rows.append({"what": what, "value": round(value, 1), "unit": unit})
+        print(f"{what:<60} {value:>10.1f} {unit}", file=sys.stderr, flush=True)
+
+    begun = time.monotonic()
+    release.helm("install", "--create-namespace")
+    note("helm install", time.monotonic() - begun, "s")
+    with release.controller() as process:
+        _until(lambda: _with_condition(release, "Accepted") == count)
+        note(f"{count} environments accepted, from helm install on", time.monotonic() - begun, "s")
+        _until(lambda: _with_condition(release, "Ready") == count)
+        note(f"{count} environments ready, from helm install on", time.monotonic() - begun, "s")
+        note("handshakes", sum(stub.asked.values()), "")
+        note("memory of the controller", psutil.Process(process.pid).memory_info().rss / 2**20, "MiB")
+        before = _versions(release)
+        begun = time.monotonic()
+        release.helm("upgrade")
+        note("helm upgrade without a change", time.monotonic() - begun, "s")
+        note("objects changed by it", _changed(before, _versions(release)), "")
+    stub.asked.clear()
+    extra = "zebra"
+    release.index(
+        *(fleets.entry(f"scenario_{number}") for number in range(count)),
+        fleets.entry(extra),
+    )
+    begun = time.monotonic()
+    with release.controller() as process:
+        _until(lambda: release.states(0).get(extra) == "ready")
+        note("a restarted controller has looked at all, and served one more", time.monotonic() - begun, "s")
+        note("objects changed by it", _changed(before, _versions(release)), "")
+        note("handshakes beside the new one's", sum(stub.asked.values()) - 1, "")
+        note("memory of the controller", psutil.Process(process.pid).memory_info().rss / 2**20, "MiB")
+    begun = time.monotonic()
+    release.helm("uninstall")
+    space = release.teams[0]["namespace"]
+    _until(lambda: release.get("environments,deployments,pods", space, "--chunk-size=0") == [])
+    note("helm uninstall until nothing is left", time.monotonic() - begun, "s")
+
+
+def _until(seen: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while not seen():
+        if time.monotonic() > deadline:
+            sys.exit("not in time")
+        time.sleep(0.5)
+
+
+def _with_condition(release: releases.Release, kind: str) -> int:
+    found = 0
+    for each in release.get("environments", release.teams[0]["namespace"]):
+        conditions = {one["type"]: one["status"] for one in each.get("status", {}).get("conditions", [])}
+        found += conditions.get(kind) == "True"
+    return found
+
+
+def _versions(release: releases.Release) -> dict[str, str]:
+    objects = release.get("environments,deployments", release.teams[0]["namespace"])
+    return {each["metadata"]["uid"]: each["metadata"]["resourceVersion"] for each in objects}
+
+
+def _changed(before: dict[str, str], after: dict[str, str]) -> int:
+    return sum(after.get(uid) != version for uid, version in before.items())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""The chart on a real API server: its objects are taken, its rights are enough and no more, and it goes as it came."""
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import charts
+import pytest
+import yaml
+
+from cluster import fleets, releases, stubs
+from cluster.testbed import clusters
+
+MOST_OF_A_SECRET = 1024 * 1024
+
+
+@pytest.fixture(params=charts.HELMS)
+def release(
+    request: pytest.FixtureRequest, cluster: clusters.Cluster, programs: Path, stub: stubs.Stub, tmp_path: Path
+) -> Iterator[releases.Release]:
+    made = releases.Release(cluster, programs / request.param, tmp_path)
+    made.index(fleets.entry(), fleets.entry("farm"))
+    yield made
+    cluster.kubectl("delete", "crd", "environments.awm.dev", "--ignore-not-found", "--wait=true")
+    for each in (made.namespace, *(team["namespace"] for team in made.teams)):
+        cluster.kubectl("delete", "namespace", each, "--ignore-not-found", "--wait=false")
+
+
+def test_a_release_serves_upgrades_and_goes(release: releases.Release, stub: stubs.Stub) -> None:
+    cluster, red, blue = release.cluster, release.teams[0]["namespace"], release.teams[1]["namespace"]
+    release.helm("install", "--create-namespace")
+    with release.controller():
+        cluster.wait("red", lambda: release.states(0) == {"rover": "ready", "farm": "ready"})
+        cluster.wait("blue", lambda: release.states(1) == {"rover": "asleep", "farm": "asleep"})
+        before = _versions(release.get("environments", red) + release.get("deployments", red))
+        release.helm("upgrade")
+        assert _versions(release.get("environments", red) + release.get("deployments", red)) == before
+        release.teams.pop()
+        release.helm("upgrade")
+        cluster.wait("blue's end", lambda: release.get("environments", blue) == [])
+        release.helm("uninstall")
+        cluster.wait("red's end", lambda: release.get("environments,deployments,pods", red) == [], patience_s=60)
+    for namespace in (red, blue):
+        kinds = "environments,deployments,pods,secrets,roles,rolebindings,networkpolicies,resourcequotas,limitranges"
+        assert release.get(kinds, namespace) == []
+    assert cluster.get("crd", "environments.awm.dev")["metadata"]["name"]
+    assert sum(stub.asked.values()) == 2
+
+
+def test_a_team_without_rights_for_the_controller_leaves_the_others_alone(release: releases.Release) -> None:
+    release.helm("install", "--create-namespace")
+    red = release.teams[0]["namespace"]
+    release.cluster.kubectl("delete", "rolebinding", "--all", f"--namespace={release.teams[1]['namespace']}")
+    with release.controller():
+        release.cluster.wait("red", lambda: release.states(0) == {"rover": "ready", "farm": "ready"})
+    assert release.get("environments", release.teams[1]["namespace"]) == []
+    assert len(release.get("deployments", red)) == 2
+
+
+def test_the_controller_has_no_rights_beyond_its_teams(release: releases.Release) -> None:
+    release.helm("install", "--create-namespace")
+    red = release.teams[0]["namespace"]
+    assert release.may("create", "deployments.apps", red)
+    assert release.may("get", "secrets/awm-control", red)
+    for verb, resource, namespace in (
+        ("get", "secrets/other", red),
+        ("list", "secrets", red),
+        ("delete", "environments.awm.dev", red),
+        ("create", "pods/exec", red),
+        ("create", "deployments.apps", release.namespace),
+        ("list", "pods", "kube-system"),
+        ("get", "nodes", "default"),
+    ):
+        assert not release.may(verb, resource, namespace), f"{verb} {resource}"
+
+
+@pytest.mark.parametrize("file", charts.VALUES, ids=lambda path: path.stem)
+def test_the_api_server_takes_every_object_of_every_rendering(
+    release: releases.Release, programs: Path, file: Path
+) -> None:
+    cluster = release.cluster
+    made = charts.rendered(programs / "helm4", f"--values={file}")
+    for namespace in {each["metadata"].get("namespace", "default") for each in made}:
+        cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    ours = [each for each in made if each["kind"] != "ServiceMonitor"]  # the Prometheus operator's, not installed here
+    text = yaml.safe_dump_all(ours)
+    said = cluster.kubectl("apply", "--dry-run=server", "--server-side", "--validate=strict", "-f", "-", input=text)
+    assert len(said.splitlines()) == len(ours)
+
+
+def test_a_release_of_a_thousand_scenarios_fits_into_a_third_of_helms_limit(release: releases.Release) -> None:
+    # Digests do not compress: three a scenario, in the values and in the ConfigMap, are most of it.
+    release.index(*(fleets.real_entry(number) for number in range(1000)))
+    release.helm("install", "--create-namespace")
+    [secret] = release.get("secrets", release.namespace, "--selector=owner=helm")
+    assert len(base64.b64decode(secret["data"]["release"])) < MOST_OF_A_SECRET / 3
+
+
+def _versions(objects: list[dict[str, Any]]) -> dict[str, str]:
+    return {each["metadata"]["uid"]: each["metadata"]["resourceVersion"] for each in objects}

@@ -1,0 +1,46 @@
+"""`python -m cluster.testbed build`: builds what the cluster tests need. `... up`: a cluster until Ctrl-C."""
+
+import argparse
+import contextlib
+import tempfile
+import time
+from pathlib import Path
+
+from cluster.testbed import clusters, tools
+
+
+def main() -> None:
+    """Builds, or serves a cluster of simulated nodes."""
+    parser = argparse.ArgumentParser(prog="python -m cluster.testbed", description=__doc__)
+    parser.add_argument("what", choices=["build", "up"])
+    parser.add_argument("--nodes", type=int, default=2, help="simulated nodes of `up`")
+    given = parser.parse_args()
+    programs = _built()
+    if given.what == "up":
+        _serve(programs, given.nodes)
+
+
+def _built() -> Path:
+    for module in tools.PROGRAMS:
+        begun = time.monotonic()
+        folder = tools.build(module)
+        print(f"{module}: {folder} ({time.monotonic() - begun:.0f} s)", flush=True)
+    programs = tools.built()
+    assert programs is not None
+    return programs
+
+
+def _serve(programs: Path, nodes: int) -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="awm-testbed-") as folder,
+        clusters.simulated(programs, Path(folder) / "state", nodes=nodes) as cluster,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
+        command = cluster.inside("kubectl", f"--kubeconfig={cluster.kubeconfig}", "get", "nodes")
+        print("serving until Ctrl-C; for example:", " ".join(command), flush=True)
+        while True:
+            time.sleep(3600)
+
+
+if __name__ == "__main__":
+    main()
