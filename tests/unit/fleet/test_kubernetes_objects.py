@@ -98,6 +98,12 @@ def test_a_selector_of_one_environment_never_takes_anothers_pods() -> None:
     assert not selected <= theirs["spec"]["template"]["metadata"]["labels"].items()
 
 
+def test_a_pod_is_given_the_hash_of_the_token_and_not_the_token() -> None:
+    [container] = objects.deployment(environment(), BEFORE)["spec"]["template"]["spec"]["containers"]
+    given = {each["name"]: each["valueFrom"]["secretKeyRef"]["key"] for each in container["env"] if "valueFrom" in each}
+    assert given == {"AWM_CONTROL_TOKEN_SHA256": "sha256"}
+
+
 @pytest.mark.parametrize(
     ("status", "trouble"),
     [

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import hashlib
 import logging
 import random
 import secrets
@@ -121,6 +122,7 @@ class Controller:
         """What opens the control planes of a team's instances; made when the team has none yet."""
         with contextlib.suppress(api.ApiError):
             return _token_of(await self._api.get(api.SECRETS, team.namespace, names.CONTROL_SECRET))
+        token = secrets.token_urlsafe(32)
         document = {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -136,7 +138,7 @@ class Controller:
                     }
                 ],
             },
-            "stringData": {"token": secrets.token_urlsafe(32)},
+            "stringData": {"token": token, "sha256": hashlib.sha256(token.encode()).hexdigest()},
         }
         try:
             return _token_of(await self._api.create(api.SECRETS, team.namespace, document))

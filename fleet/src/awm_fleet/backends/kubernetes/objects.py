@@ -26,7 +26,7 @@ class PodOptions:
         memory_mib: What an instance may use apart from its episodes' files.
         scratch_mib: What its episodes' files may take; it is memory too, and counted as such.
         drain_s: How long a pod may take to end.
-        control_secret: The Secret whose key `token` opens the control plane.
+        control_secret: The Secret whose key `token` opens the control plane; instances get its `sha256`.
         settings: `AWM_*` variables of the environment server.
         pull_secrets: Names of Secrets for the image registry.
         node_selector, tolerations, runtime_class: Where pods run, as in a pod's `spec`.
@@ -158,7 +158,7 @@ def _template(environment: model.Environment, options: PodOptions) -> dict[str, 
 
 def _container(environment: model.Environment, options: PodOptions) -> dict[str, Any]:
     memory = f"{options.memory_mib + options.scratch_mib}Mi"
-    token = {"secretKeyRef": {"name": options.control_secret, "key": "token"}}
+    token_hash = {"secretKeyRef": {"name": options.control_secret, "key": "sha256"}}
     return {
         "name": "environment",
         "image": environment.image,
@@ -167,7 +167,7 @@ def _container(environment: model.Environment, options: PodOptions) -> dict[str,
             {"name": "control", "containerPort": CONTROL_PORT},
         ],
         "env": [
-            {"name": "AWM_CONTROL_TOKEN", "valueFrom": token},
+            {"name": "AWM_CONTROL_TOKEN_SHA256", "valueFrom": token_hash},
             *({"name": name, "value": value} for name, value in sorted(options.settings.items())),
         ],
         "resources": {"requests": {"cpu": options.cpu, "memory": memory}, "limits": {"memory": memory}},
