@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import gc
 import itertools
 import multiprocessing
 import os
@@ -153,8 +154,14 @@ def _compiled(orders: Sequence[Order], out: Path, workers: int | None) -> Iterat
     count = workers or os.cpu_count() or 1
     context = multiprocessing.get_context("spawn")  # a fork would inherit the threads of a progress bar
     for batch in (orders[start : start + _BATCH] for start in range(0, len(orders), _BATCH)):
-        with futures.ProcessPoolExecutor(min(count, len(batch)), mp_context=context) as pool:
+        with futures.ProcessPoolExecutor(min(count, len(batch)), mp_context=context, initializer=_settle) as pool:
             yield from pool.map(make, batch, itertools.repeat(out))
+
+
+def _settle() -> None:
+    """Lets a worker look for garbage seldom: it makes many objects per scenario, and is replaced before long."""
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 50)
 
 
 def _is_done(order: Order, out: Path) -> bool:
