@@ -48,12 +48,19 @@ def _lines(bundle: model.Bundle) -> Iterator[tuple[str, str]]:
 def _replacing(out: Path) -> Iterator[dict[str, BinaryIO]]:
     """Files to write, by name; all take the places of older ones when all are written, or none does."""
     names = (*rows.KINDS, *rows.VERIFIERS)
+    is_new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as scratch:
-        with contextlib.ExitStack() as opened:
-            yield {name: opened.enter_context(Path(scratch, name).open("wb")) for name in names}
-        for name in names:
-            Path(scratch, name).replace(out / name)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as scratch:
+            with contextlib.ExitStack() as opened:
+                yield {name: opened.enter_context(Path(scratch, name).open("wb")) for name in names}
+            for name in names:
+                Path(scratch, name).replace(out / name)
+    except BaseException:
+        if is_new:
+            with contextlib.suppress(OSError):  # something else is in it by now
+                out.rmdir()
+        raise
 
 
 def as_rows(bundle: model.Bundle) -> rows.Originals:

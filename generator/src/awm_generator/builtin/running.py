@@ -1,6 +1,8 @@
 """Makes many scenarios: planned one after the other so that no two are alike, compiled several at a time, resumable."""
 
+import contextlib
 import dataclasses
+import fcntl
 import functools
 import gc
 import itertools
@@ -117,6 +119,23 @@ def run(orders: Sequence[Order], out: Path, *, workers: int | None = None) -> It
     made = _compiled(waiting, out, workers)
     for order in orders:
         yield _kept(order, out) if order in done else next(made)
+
+
+@contextlib.contextmanager
+def alone(output_dir: Path) -> Iterator[None]:
+    """Keeps other runs out of an output folder; the system forgets it with the process, however that ends.
+
+    Raises:
+        OutputInUseError: another run is there.
+    """
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with (output_dir / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            message = f"{output_dir}: another run writes into it; wait until it is done, or give another folder"
+            raise errors.OutputInUseError(message) from exc
+        yield
 
 
 def make(order: Order, out: Path) -> Made:
