@@ -3,6 +3,11 @@
 PYTHON ?= python3
 PORT ?= 8080
 EXAMPLE ?= library
+GENERATED ?= 20
+EXAMPLES := fleet/src/awm_fleet/examples
+# Scenarios of another state of the generator are made anew.
+BUILTIN := $(shell find generator/src/awm_generator/builtin -name '*.py' -o -name '*.yaml' 2>/dev/null | LC_ALL=C sort | xargs cat /dev/null | cksum | cut -d' ' -f1)
+SCENARIOS := .awm/generated/$(GENERATED)-$(BUILTIN)
 BIN := $(CURDIR)/.venv/bin
 SYNCED := .venv/.synced
 
@@ -23,8 +28,15 @@ $(SYNCED): uv.lock pyproject.toml images/runtime/pyproject.toml registry/pyproje
 	@$(PYTHON) .ci/workspace.py sync
 	@touch $@
 
-up: setup ## Serve the example scenarios at http://127.0.0.1:8080 until Ctrl-C (PORT=)
-	@exec $(BIN)/awm up --port $(PORT)
+up: setup $(SCENARIOS)/gen_envs.jsonl ## Serve the examples and 20 generated scenarios at http://127.0.0.1:8080 until Ctrl-C (PORT=, GENERATED=)
+	@set -- --bundles $(EXAMPLES); [ ! -d $(SCENARIOS)/bundles ] || set -- "$$@" --bundles $(SCENARIOS)/bundles; \
+	exec $(BIN)/awm up --port $(PORT) "$$@"
+
+$(SCENARIOS)/gen_envs.jsonl: | setup
+	@rm -rf $(filter-out $(SCENARIOS),$(wildcard .awm/generated/*))
+	@[ $(GENERATED) -eq 0 ] || { echo "up: generating $(GENERATED) scenarios into $(SCENARIOS), this once"; \
+	$(BIN)/awm gen all --provider builtin --target_count $(GENERATED) --seed 7 --output_dir $(SCENARIOS) \
+	|| echo "up: not all scenarios could be generated, see above; what is there is served" >&2; }
 
 down: ## Stop what `make up` started in this checkout
 	@if [ -x $(BIN)/awm ]; then $(BIN)/awm down; else echo "nothing runs here: nothing is installed"; fi

@@ -66,7 +66,7 @@ def up(clone: Path, variables: Mapping[str, str], port: int) -> Iterator["subpro
     ):
         try:
             with client.ToolClient(f"http://127.0.0.1:{port}/s/library/mcp") as tools:
-                instances.wait_for(lambda: process.poll() is not None or tools.tools(), within_s=120)
+                instances.wait_for(lambda: process.poll() is not None or tools.tools(), within_s=300)
             assert process.poll() is None, (clone.parent / "up.log").read_text()
             yield process
         finally:
@@ -115,6 +115,7 @@ def test_a_fresh_clone_serves_every_mcp_client_shows_changes_and_judges(
     log = (clone.parent / "up.log").read_text()
     assert default in log
     assert f"{fleet}/s/clinic/mcp" in log
+    assert "22 scenarios at" in log
     assert ".venv/bin/awm status" in log
     assert not list((clone / ".awm" / "fleet").glob("*.sock"))
     assert "Traceback" not in log

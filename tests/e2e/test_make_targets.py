@@ -1,5 +1,6 @@
 """`make up` and `make down` in a checkout of stand-ins, so that nothing is installed."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -12,9 +13,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = "fleet/src/awm_fleet/examples"
 
 AWM = """#!/bin/sh
 if [ "$1" = down ]; then echo "down: $*"; exit 0; fi
+if [ "$1" = gen ]; then
+    echo "gen: $*"
+    [ ! -e cannot_generate ] || exit 1
+    while [ "$1" != --output_dir ]; do shift; done
+    mkdir -p "$2/bundles"; touch "$2/gen_envs.jsonl"; exit 0
+fi
 trap 'echo stopped; exit 0' INT TERM
 echo "up: $*"
 while :; do sleep 0.05; done
@@ -37,17 +45,22 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def up(checkout: Path) -> Iterator["subprocess.Popen[str]"]:
+@contextlib.contextmanager
+def making_up(checkout: Path) -> Iterator[tuple[list[str], "subprocess.Popen[str]"]]:
+    """`make up`: what it says until it serves, and the process."""
     command = ["make", "up", f"PYTHON={sys.executable}", "PORT=1234"]
     with subprocess.Popen(
         command, cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "up: up --port 1234\n"
-        yield process
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+        lines = [process.stdout.readline()]
+        while lines[-1] and not lines[-1].startswith("up: up "):
+            lines.append(process.stdout.readline())
+        try:
+            yield lines, process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def down(checkout: Path) -> str:
@@ -55,9 +68,41 @@ def down(checkout: Path) -> str:
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def test_ctrl_c_ends_make_up_without_a_word_from_make(up: "subprocess.Popen[str]") -> None:
-    os.killpg(up.pid, signal.SIGINT)
-    assert up.communicate(timeout=60) == ("stopped\n", "")
+def test_the_first_make_up_generates_scenarios_and_the_second_one_finds_them(checkout: Path) -> None:
+    with making_up(checkout) as (lines, _):
+        said, generated, served = lines
+    assert said.startswith("up: generating 20 scenarios into .awm/generated/20-")
+    assert "gen all --provider builtin --target_count 20 --seed 7 --output_dir .awm/generated/20-" in generated
+    folder = generated.split()[-1]
+    assert served == f"up: up --port 1234 --bundles {EXAMPLES} --bundles {folder}/bundles\n"
+    with making_up(checkout) as (again, _):
+        assert again == [served]
+
+
+def test_scenarios_of_another_state_of_the_generator_are_made_anew(checkout: Path) -> None:
+    with making_up(checkout) as (first, _):
+        pass
+    blueprints = checkout / "generator" / "src" / "awm_generator" / "builtin"
+    blueprints.mkdir(parents=True)
+    (blueprints / "bakery.yaml").write_text("blueprint: bakery")
+    with making_up(checkout) as (second, _):
+        assert len(second) == 3
+    assert first[-1] != second[-1]
+    assert len(list((checkout / ".awm" / "generated").iterdir())) == 1
+
+
+def test_examples_are_served_where_nothing_can_be_generated(checkout: Path) -> None:
+    (checkout / "cannot_generate").touch()
+    with making_up(checkout) as (lines, process):
+        assert lines[-1] == f"up: up --port 1234 --bundles {EXAMPLES}\n"
+        os.killpg(process.pid, signal.SIGINT)
+        assert "not all scenarios could be generated" in process.communicate(timeout=60)[1]
+
+
+def test_ctrl_c_ends_make_up_without_a_word_from_make(checkout: Path) -> None:
+    with making_up(checkout) as (_, process):
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.communicate(timeout=60) == ("stopped\n", "")
 
 
 def test_make_down_is_awm_down(checkout: Path) -> None:

@@ -26,7 +26,7 @@ STATUS_EXAMPLES = output.examples("awm status", "awm status --json")
 LOGS_EXAMPLES = output.examples("awm logs library", "awm logs library --lines 20")
 
 EXIT_PARTLY = 3
-_MOST_SHOWN = 20
+_MOST_SHOWN = 30
 _START_S = 120.0
 _STOP_S = 60.0
 _POLL_S = 0.05

@@ -32,12 +32,14 @@ def generate(
     Raises:
         BlueprintError: a blueprint is wrong.
         VarietyError: there are not so many different ones.
+        OutputInUseError: another run writes into the folder.
     """
     orders = running.plan(running.blueprints(families, blueprints), target_count, seed)
     out = output_dir / BUNDLES
-    made = list(output.tracked(running.run(orders, out, workers=workers), len(orders), "Compiling"))
-    paths = [each.path for each in made if each.path is not None]
-    exporting.export((reading.read(path) for path in paths), output_dir)
+    with running.alone(output_dir):
+        made = list(output.tracked(running.run(orders, out, workers=workers), len(orders), "Compiling"))
+        paths = [each.path for each in made if each.path is not None]
+        exporting.export((reading.read(path) for path in paths), output_dir)
     failed = [each for each in made if each.path is None]
     if as_json:
         output.document(_summary(made, output_dir))

@@ -1,10 +1,11 @@
 """Exports bundles as AWM's JSON Lines files, with a sidecar for what these cannot carry."""
 
+import contextlib
 import json
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from awm_generator.awm_files import rows, sidecars
 from awm_runtime import errors
@@ -17,35 +18,49 @@ def export(bundles: Iterable[model.Bundle], out: Path) -> None:
     Raises:
         BundleError: two bundles are of one scenario, or the disk refuses the files.
     """
-    lines: dict[str, list[str]] = {file: [] for file in (*rows.KINDS, *rows.VERIFIERS)}
     roots: dict[str, Path] = {}
-    for bundle in bundles:
-        name = bundle.scenario.name
-        if name in roots:
-            raise errors.BundleError(
-                f"{bundle.root}: is scenario {name}, as {roots[name]} is; the files hold one of a name"
-            )
-        roots[name] = bundle.root
-        originals = as_rows(bundle)
-        originals.single[rows.SIDECAR] = sidecars.row_for(bundle, originals)
-        for file, row in originals.single.items():
-            lines[file].append(row.model_dump_json(by_alias=True))
-        for (_, mode), verifier in zip(sorted(bundle.verifiers), originals.verifiers, strict=True):
-            lines[rows.VERIFIERS[mode == "code"]].append(verifier.model_dump_json())
     try:
-        _write({file: "".join(f"{text}\n" for text in texts) for file, texts in lines.items()}, out)
+        with _replacing(out) as files:
+            for bundle in bundles:
+                name = bundle.scenario.name
+                if name in roots:
+                    raise errors.BundleError(
+                        f"{bundle.root}: is scenario {name}, as {roots[name]} is; the files hold one of a name"
+                    )
+                roots[name] = bundle.root
+                for file, text in _lines(bundle):
+                    files[file].write(f"{text}\n".encode())
     except OSError as exc:
         raise errors.BundleError(f"{out}: cannot be written: {exc.strerror}") from exc
 
 
-def _write(texts: Mapping[str, str], out: Path) -> None:
-    """Writes all files before the first of them takes the place of an older one."""
+def _lines(bundle: model.Bundle) -> Iterator[tuple[str, str]]:
+    """The lines of a bundle, each with the file that it belongs to."""
+    originals = as_rows(bundle)
+    originals.single[rows.SIDECAR] = sidecars.row_for(bundle, originals)
+    for file, row in originals.single.items():
+        yield file, row.model_dump_json(by_alias=True)
+    for (_, mode), verifier in zip(sorted(bundle.verifiers), originals.verifiers, strict=True):
+        yield rows.VERIFIERS[mode == "code"], verifier.model_dump_json()
+
+
+@contextlib.contextmanager
+def _replacing(out: Path) -> Iterator[dict[str, BinaryIO]]:
+    """Files to write, by name; all take the places of older ones when all are written, or none does."""
+    names = (*rows.KINDS, *rows.VERIFIERS)
+    is_new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as scratch:
-        for file, text in texts.items():
-            Path(scratch, file).write_bytes(text.encode())
-        for file in texts:
-            Path(scratch, file).replace(out / file)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as scratch:
+            with contextlib.ExitStack() as opened:
+                yield {name: opened.enter_context(Path(scratch, name).open("wb")) for name in names}
+            for name in names:
+                Path(scratch, name).replace(out / name)
+    except BaseException:
+        if is_new:
+            with contextlib.suppress(OSError):  # something else is in it by now
+                out.rmdir()
+        raise
 
 
 def as_rows(bundle: model.Bundle) -> rows.Originals:

@@ -1,7 +1,7 @@
 """Checks a blueprint as its author would want: its words, its sense, and whether its scenarios can be lived in."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from awm_generator.builtin import errors, language, reading
@@ -33,18 +33,20 @@ def check(file: Path) -> language.Blueprint:
         said = f"there are {len(users)}: {', '.join(users)}" if users else "there is none"
         raise errors.BlueprintError(document.place("entities"), f"exactly one entity has user: true; {said}")
     _check_titles(blueprint, document)
-    meaning.check(_subject(blueprint, document))
-    for subject in _attached(blueprint, file):
+    documents: dict[str, reading.Document] = {}
+    for subject in (_subject(blueprint, document), *_attached(blueprint, file)):
         meaning.check(subject)
+        documents |= dict.fromkeys(subject.own, subject.document)
     failures: dict[str, list[str]] = {}
     for variant in range(_VARIANTS):
-        state = _checked(weaving.weave(blueprint, file, variant, seed=0), document)
+        state = _checked(weaving.weave(blueprint, file, variant, seed=0), document, documents)
         for entity, failure in _creations(state):
             failures.setdefault(entity, []).append(failure)
     for entity, found in failures.items():
         if all(found):
             complaint = "no values were found with which one can be made: its rules contradict each other or the values"
-            raise errors.BlueprintError(document.place("entities", entity, "create"), f"{complaint}{found[0]}")
+            place = documents[entity].place("entities", entity, "create")
+            raise errors.BlueprintError(place, f"{complaint}{found[0]}")
     return blueprint
 
 
@@ -71,8 +73,10 @@ def _attached(blueprint: language.Blueprint, file: Path) -> Iterator[meaning.Sub
             yield meaning.Subject(document, entities, own, words)
 
 
-def _checked(world: worlds.World, document: reading.Document) -> simulation.State:
-    """The rows of a world, each of whose entities has some."""
+def _checked(
+    world: worlds.World, document: reading.Document, documents: Mapping[str, reading.Document]
+) -> simulation.State:
+    """The rows of a world, each of whose entities has some; `documents` are the files of the entities."""
     names = [tool.name for tool in world.tools]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -84,8 +88,8 @@ def _checked(world: worlds.World, document: reading.Document) -> simulation.Stat
             complaint = (
                 f"no row could be made that keeps the rules that hold always ({rules}): they contradict the values"
             )
-            raise errors.BlueprintError(document.place("entities", entity, "rules"), complaint)
-        _check_choices(state, entity, document)
+            raise errors.BlueprintError(documents[entity].place("entities", entity, "rules"), complaint)
+        _check_choices(state, entity, documents[entity])
     return state
 
 

@@ -4,6 +4,7 @@
 PermanentError
 ├── BlueprintError       a blueprint or module is wrong: file, line and field are named
 ├── VarietyError         more scenarios are wanted than can be made different
+├── OutputInUseError     another run writes into the folder
 └── CompilationError     a compiled scenario is not what was planned: a defect of blueprint or compiler
 ```
 """
@@ -37,6 +38,10 @@ class BlueprintError(errors.PermanentError):
 
 class VarietyError(errors.PermanentError):
     """More scenarios were asked for than can be made different; says how many there are, and why."""
+
+
+class OutputInUseError(errors.PermanentError):
+    """Another run writes into the output folder at this moment."""
 
 
 class CompilationError(errors.PermanentError):

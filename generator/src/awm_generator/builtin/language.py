@@ -34,6 +34,7 @@ class Field(_Part):
         label: What people call it; its key with spaces by default.
         about: What tool schemas say about it.
         ask: How people ask for it, with `{it}` for the row, where "what is the ... of ...?" does not do.
+        words: For flags: how people say true and false, where "yes" and "no" would sound like a form.
         create, edit: Whether the create and update tools take it.
         least, most: Bounds of a number that a tool takes.
         maybe: Left out of about half of the scenarios.
@@ -50,6 +51,7 @@ class Field(_Part):
     label: str = ""
     about: str = ""
     ask: str = ""
+    words: tuple[str, str] | None = None
     unique: bool = False
     optional: bool = False
     search: bool = False

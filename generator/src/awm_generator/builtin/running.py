@@ -1,7 +1,10 @@
 """Makes many scenarios: planned one after the other so that no two are alike, compiled several at a time, resumable."""
 
+import contextlib
 import dataclasses
+import fcntl
 import functools
+import gc
 import itertools
 import multiprocessing
 import os
@@ -118,6 +121,23 @@ def run(orders: Sequence[Order], out: Path, *, workers: int | None = None) -> It
         yield _kept(order, out) if order in done else next(made)
 
 
+@contextlib.contextmanager
+def alone(output_dir: Path) -> Iterator[None]:
+    """Keeps other runs out of an output folder; the system forgets it with the process, however that ends.
+
+    Raises:
+        OutputInUseError: another run is there.
+    """
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with (output_dir / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            message = f"{output_dir}: another run writes into it; wait until it is done, or give another folder"
+            raise errors.OutputInUseError(message) from exc
+        yield
+
+
 def make(order: Order, out: Path) -> Made:
     """Makes one scenario in this process."""
     blueprint = _blueprint(order.file)
@@ -153,8 +173,14 @@ def _compiled(orders: Sequence[Order], out: Path, workers: int | None) -> Iterat
     count = workers or os.cpu_count() or 1
     context = multiprocessing.get_context("spawn")  # a fork would inherit the threads of a progress bar
     for batch in (orders[start : start + _BATCH] for start in range(0, len(orders), _BATCH)):
-        with futures.ProcessPoolExecutor(min(count, len(batch)), mp_context=context) as pool:
+        with futures.ProcessPoolExecutor(min(count, len(batch)), mp_context=context, initializer=_settle) as pool:
             yield from pool.map(make, batch, itertools.repeat(out))
+
+
+def _settle() -> None:
+    """Lets a worker look for garbage seldom: it makes many objects per scenario, and is replaced before long."""
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 50)
 
 
 def _is_done(order: Order, out: Path) -> bool:

@@ -55,3 +55,14 @@ def test_tasks_that_repeat_and_nearly_repeat_are_counted() -> None:
     )
     texts = [text, text, text + " today", "Which boat is the cheapest of all those that have four seats or more?"]
     assert statistics.duplicates(texts) == (1, 1)
+
+
+def test_a_second_run_on_the_same_folder_is_turned_away(tmp_path: Path) -> None:
+    with (
+        running.alone(tmp_path / "out"),
+        pytest.raises(errors.OutputInUseError, match="out: another run"),
+        running.alone(tmp_path / "out"),
+    ):
+        pass
+    with running.alone(tmp_path / "out"):
+        pass

@@ -1,5 +1,6 @@
 """How people say things: rows by what they are called, dates, sums; and whether that means exactly one row."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,16 @@ MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
 )  # fmt: skip
+
+_COUNTED = re.compile(r"^ ([a-z]+)")
+_SINGULARS = {
+    "people": "person", "children": "child", "men": "man", "women": "woman", "feet": "foot", "mice": "mouse",
+    "loaves": "loaf", "shelves": "shelf", "knives": "knife", "halves": "half", "leaves": "leaf",
+    "is": "is", "was": "was", "has": "has", "as": "as", "us": "us", "this": "this", "its": "its", "plus": "plus",
+}  # fmt: skip
+"""Plurals that do not go by a rule, and words that only look like one."""
+
+_ASKING = ("How", "Which", "What", "Who", "Whose", "When", "Where", "At", "In", "On", "By", "For", "To", "From")
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,8 @@ class Voice:
             case "moment" | "stamp":
                 return f"{self.day(value)} at {value[11:16]}"
             case "flag":
-                return "yes" if value else "no"
+                yes, no = field.words or ("yes", "no")
+                return yes if value else no
             case "choice":
                 return str(value).replace("_", " ")
         return str(value)
@@ -58,15 +70,64 @@ class Voice:
 def described(state: State, entity: str, row: Mapping[str, Any], voice: Voice) -> str:
     """What people call a row."""
     spec = state.world.entities[entity]
-    parts = []
-    for part, hole in expressions.pieces(spec.it):
-        if not hole:
-            parts.append(part)
-        elif spec.states and part == spec.states.field:
-            parts.append(str(row[part]).replace("_", " "))
+    words = {
+        name: str(row[name]).replace("_", " ")
+        if spec.states and name == spec.states.field
+        else _said(state, spec.fields[name], state.value(entity, row, name), voice)
+        for name in expressions.holes(spec.it)
+    }
+    return filled(spec.it, words)
+
+
+def filled(template: str, words: Mapping[str, str]) -> str:
+    """A text with words in its holes; what is counted stands in the singular after a one."""
+    parts: list[str] = []
+    counts_one = False
+    for part, hole in expressions.pieces(template):
+        if hole:
+            parts.append(words.get(part, f"{{{part}}}"))
+            counts_one = parts[-1] == "1"
         else:
-            parts.append(_said(state, spec.fields[part], state.value(entity, row, part), voice))
+            parts.append(_COUNTED.sub(lambda match: f" {_singular(match[1])}", part) if counts_one else part)
+            counts_one = False
     return "".join(parts)
+
+
+def _singular(word: str) -> str:
+    if word in _SINGULARS:
+        return _SINGULARS[word]
+    if word.endswith("ies"):
+        return f"{word[:-3]}y"
+    if word.endswith(("sses", "shes", "ches", "xes")):
+        return word[:-2]
+    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
+
+
+def changed(field: language.Field, name: str, row: str | None, value: str) -> str:
+    """The clause for a new value of a field, in words, of a row; with None for the row, of the user's own."""
+    label = worlds.field_label(name, field)
+    if field.type == "flag":
+        if field.words and row:
+            return f"mark {row} as {value}"
+        return f"set {label} to {value} for {row}" if row else f"set my {label} to {value}"
+    if is_number_of(field, label):
+        label = f"number of {label}"
+    shown = f'"{value}"' if field.type == "text" else value
+    return f"change the {label} of {row} to {shown}" if row else f"change my {label} to {shown}"
+
+
+def asked(field: language.Field, name: str, row: str) -> str:
+    """The question for a field of a row."""
+    label = worlds.field_label(name, field)
+    if field.ask:
+        return field.ask.replace("{it}", row)
+    return f"how many {label} does {row} have?" if is_number_of(field, label) else f"what is the {label} of {row}?"
+
+
+def is_number_of(field: language.Field, label: str) -> bool:
+    """Whether a field counts what its label names: pages, minutes, places in all."""
+    first = label.split()[0]
+    return field.type == "integer" and (first in _SINGULARS or (first.endswith("s") and not first.endswith("ss")))
 
 
 def said(state: State, field: language.Field, value: Any, voice: Voice) -> str:
@@ -76,28 +137,32 @@ def said(state: State, field: language.Field, value: Any, voice: Voice) -> str:
 
 def unmistakable(state: State, entity: str) -> list[Row]:
     """The rows of the signed-in user that no other visible row shares a description with."""
-    voice = Voice("", "day_first")
-    rows = state.visible(entity)
-    texts = [described(state, entity, row, voice).casefold() for row in rows]
-    counted = Counter(texts)
-    return [
-        row
-        for row, text in zip(rows, texts, strict=True)
-        if counted[text] == 1 and "{" not in text and _complete(state, entity, row)
-    ]
+    return list(_unmistakable(state, entity, {}).values())
 
 
-def _complete(state: State, entity: str, row: Row) -> bool:
+def _unmistakable(state: State, entity: str, known: dict[str, dict[int, Row]]) -> dict[int, Row]:
+    """The same by id; `known` holds those of the entities that were asked for before."""
+    if entity not in known:
+        voice = Voice("", "day_first")
+        rows = state.visible(entity)
+        texts = [described(state, entity, row, voice).casefold() for row in rows]
+        counted = Counter(texts)
+        known[entity] = {
+            row["id"]: row
+            for row, text in zip(rows, texts, strict=True)
+            if counted[text] == 1 and "{" not in text and _complete(state, entity, row, known)
+        }
+    return known[entity]
+
+
+def _complete(state: State, entity: str, row: Row, known: dict[str, dict[int, Row]]) -> bool:
     """Whether everything that the description names is there, and leads on to rows that are described as well."""
-    spec = state.world.entities[entity]
-    for name in expressions.holes(spec.it):
+    for name in expressions.holes(state.world.entities[entity].it):
         value = state.value(entity, row, name)
         if value is None:
             return False
-        if isinstance(value, Reference):
-            target = state.tables[value.entity][value.id]
-            if all(target is not each for each in unmistakable(state, value.entity)):
-                return False
+        if isinstance(value, Reference) and value.id not in _unmistakable(state, value.entity, known):
+            return False
     return True
 
 
@@ -105,6 +170,12 @@ def _said(state: State, field: language.Field, value: Any, voice: Voice) -> str:
     if isinstance(value, Reference):
         return described(state, value.entity, state.tables[value.entity][value.id], voice)
     return voice.value(field, value)
+
+
+def within(clause: str) -> str:
+    """A clause as it goes on in a sentence: a question's first word in lower case."""
+    first = clause.split(" ", 1)[0]
+    return clause[:1].lower() + clause[1:] if first in _ASKING else clause
 
 
 def sentence(clause: str) -> str:

@@ -69,6 +69,8 @@ class Stage:
         with context.entered(running):
             try:
                 reply = self._loop.run_until_complete(asgi.request(self._app, tools.request_for(known, arguments)))
+            except Exception as exc:  # whatever generated code raises
+                raise errors.CompilationError(f"{tool} {arguments}: its code raised {exc!r}") from exc
             finally:
                 engines.release_leaks()
         outcome = outcomes.of_reply(reply, _RESULT_BYTES)

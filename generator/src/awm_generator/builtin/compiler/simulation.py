@@ -1,7 +1,6 @@
 """What operations do, on rows in memory: the compiler's own account of a scenario, independent of the code it emits."""
 
 import ast
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -48,7 +47,8 @@ class State:
 
     def copy(self) -> "State":
         """One that can be changed without changing this one."""
-        return State(self.world, copy.deepcopy(self.tables))
+        rows = {entity: {key: dict(row) for key, row in table.items()} for entity, table in self.tables.items()}
+        return State(self.world, rows)
 
     def add(self, entity: str, row: Row) -> int:
         """Adds a row under the next id, as SQLite numbers them."""

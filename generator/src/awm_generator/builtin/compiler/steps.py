@@ -98,7 +98,7 @@ def create(calls: Calls, rng: random.Random, voice: Voice, entity: str, *, refus
             outcome = _attempt(operations.create, trial.state, entity, values)
         except Unreachable:
             continue
-        text = _filled(clause, words)
+        text = phrasing.filled(clause, words)
         if isinstance(outcome, Refused):
             if refused and outcome.reasons:
                 return _turned_down(f"create:{entity}", text, trial, outcome)
@@ -125,7 +125,7 @@ def act(
             outcome = _attempt(operations.act, trial.state, entity, target["id"], action, values)
         except Unreachable:
             continue
-        text = _filled(rng.choice(operation.say), {**more, "it": words})
+        text = phrasing.filled(rng.choice(operation.say), {**more, "it": words})
         if isinstance(outcome, Refused):
             if refused and outcome.reasons:
                 return _turned_down(f"act:{entity}.{action}", text, trial, outcome)
@@ -158,7 +158,7 @@ def each(calls: Calls, rng: random.Random, _voice: Voice, entity: str, action: s
         else:
             for number in range(len(rows)):
                 trial.write(one.name, {f"{entity}_id": {"$from": f"{found}.id | [{number}]"}})
-        return Step(f"each:{entity}.{action}", say, _filled(rng.choice(operation.say), {"it": say}), trial)
+        return Step(f"each:{entity}.{action}", say, phrasing.filled(rng.choice(operation.say), {"it": say}), trial)
     return None
 
 
@@ -181,10 +181,8 @@ def change(calls: Calls, rng: random.Random, voice: Voice, entity: str) -> Step 
             continue
         if outcome is None:
             trial.write(tool.name, {**keys, **arguments})
-            shown = f'"{more[name]}"' if editable[name].type == "text" else more[name]
-            label = worlds.field_label(name, editable[name])
-            what = f"my {label}" if spec.user else f"the {label} of {words}"
-            return Step(f"update:{entity}", words, f"change {what} to {shown}", trial)
+            text = phrasing.changed(editable[name], name, None if spec.user else words, more[name])
+            return Step(f"update:{entity}", words, text, trial)
     return None
 
 
@@ -209,7 +207,7 @@ def remove(calls: Calls, rng: random.Random, voice: Voice, entity: str) -> Step 
             continue
         if _attempt(operations.delete, trial.state, entity, target["id"]) is None:
             trial.write(tool.name, {f"{entity}_id": source})
-            return Step(f"delete:{entity}", words, _filled(rng.choice(spec.delete), {"it": words}), trial)
+            return Step(f"delete:{entity}", words, phrasing.filled(rng.choice(spec.delete), {"it": words}), trial)
     return None
 
 
@@ -255,14 +253,7 @@ def look(calls: Calls, rng: random.Random, voice: Voice, entity: str) -> Step | 
     except Unreachable:
         return None
     answer = _field_answer(spec.fields[name], target[name], source, voice)
-    return Step(f"look:{entity}", words, _field_question(name, spec.fields[name], words), trial, answer)
-
-
-def _field_question(name: str, field: language.Field, words: str) -> str:
-    label = worlds.field_label(name, field)
-    if field.ask:
-        return field.ask.replace("{it}", words)
-    return f"how many {label} does {words} have?" if field.type == "integer" else f"what is the {label} of {words}?"
+    return Step(f"look:{entity}", words, phrasing.asked(spec.fields[name], name, words), trial, answer)
 
 
 def refusal(calls: Calls, rng: random.Random, voice: Voice, key: str) -> Step | None:
@@ -399,7 +390,3 @@ def _field_answer(field: language.Field, value: Any, source: str, voice: Voice) 
     if field.type == "integer":
         return Answer("count", value, {"$from": source}, str(value))
     return Answer("date", value[:10], {"$from": source}, voice.day(value))
-
-
-def _filled(clause: str, words: Mapping[str, str]) -> str:
-    return "".join(words.get(part, "{" + part + "}") if hole else part for part, hole in expressions.pieces(clause))

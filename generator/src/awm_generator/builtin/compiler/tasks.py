@@ -68,7 +68,7 @@ class _Planner:
             found = make(self, voice)
             if found is None or not found:
                 continue
-            planned = _task(rung, found, self.rng)
+            planned = _task(rung, found, self.rng, self.state.world.title)
             if all(_unlike(planned.task.instruction, other.task.instruction) for other in before):
                 self.used.update(step.key for step in found)
                 return planned
@@ -173,7 +173,7 @@ def _chain(planner: _Planner, voice: Voice, least: int, most: int, *, asks: bool
     return chain if least <= len(calls.made) <= most and len(chain) <= _LINKS else None
 
 
-def _task(rung: int, chain: list[Step], rng: random.Random) -> Planned:
+def _task(rung: int, chain: list[Step], rng: random.Random, place: str) -> Planned:
     last = chain[-1]
     calls = last.calls
     answer = last.answer
@@ -181,7 +181,7 @@ def _task(rung: int, chain: list[Step], rng: random.Random) -> Planned:
     difficulty = "easy" if number <= _EASY else "medium" if number <= _MEDIUM else "hard"
     task = model.Task(
         id=f"task-{rung + 1:02d}",
-        instruction=" ".join(_sentences(chain, rng)),
+        instruction=" ".join(_sentences(chain, rng, place)),
         split="test" if rung in (2, 5, 8) else "train",
         difficulty=difficulty,
         answer=answer.shown if answer else None,
@@ -190,44 +190,65 @@ def _task(rung: int, chain: list[Step], rng: random.Random) -> Planned:
     return Planned(task, calls.state, answer)
 
 
-def _sentences(chain: list[Step], rng: random.Random) -> Iterator[str]:
-    """The steps in words."""
+def _sentences(chain: list[Step], rng: random.Random, place: str) -> Iterator[str]:
+    """The steps in words; a task of one step says where, so that no other scenario has the same one."""
     if chain[0].refused:
-        yield _polite(chain[0], rng)
+        yield _alone(chain[0], rng, place)
         yield rng.choice(_IF_NOT)
         return
-    *deeds, last = chain
-    if not deeds:
-        yield _polite(last, rng) if last.answer is None else phrasing.sentence(last.clause)
+    if len(chain) == 1:
+        yield _alone(chain[0], rng, place)
         return
-    yield _polite(deeds[0], rng)
-    for step in deeds[1:]:
-        yield phrasing.sentence(f"{rng.choice(_NEXT)} {step.clause}")
-    if last.answer is None:
-        yield phrasing.sentence(f"{rng.choice(_NEXT)} {last.clause}")
-    else:
-        yield f"{rng.choice(_AFTER)} {last.clause}"
+    *deeds, last = chain if chain[-1].answer else (*chain, None)
+    clauses = [step.clause for step in deeds if step]
+    joined = rng.randrange(1, len(clauses)) if len(clauses) > 1 and rng.random() < _JOINED else 0
+    if joined:
+        clauses[joined - 1 : joined + 1] = [rng.choice(_AND).format(*clauses[joined - 1 : joined + 1])]
+    yield _polite(clauses[0], rng)
+    for clause in clauses[1:]:
+        yield phrasing.sentence(f"{rng.choice(_NEXT)} {clause}")
+    if last:
+        yield f"{rng.choice(_AFTER)} {phrasing.within(last.clause)}"
 
 
+def _alone(step: Step, rng: random.Random, place: str) -> str:
+    """The only step of a task; where it names nothing that sets it apart, it says which service it is about."""
+    asks = step.answer is not None and not step.refused
+    plain = step.key.startswith("ask:") or not any(mark in step.clause for mark in '"0123456789')
+    where = rng.choice((*_WHERE, *_ASKING) if asks else _WHERE) if plain or rng.random() < _PLACED else ""
+    where = where.format(f"the {place[4:]}" if place.startswith("The ") else place)
+    text = phrasing.sentence(step.clause) if asks else _polite(step.clause, rng)
+    if where.endswith(": "):
+        keeps = text.startswith("I ")
+        return where + (text if keeps else text[:1].lower() + text[1:])
+    return where + text
+
+
+_JOINED = 0.4
+_PLACED = 0.4
+_WHERE = ("At {}: ", "This is about {}. ", "For {}: ")
+_ASKING = ("I am asking about {}. ", "A question about {}: ")
+_AND = ("{0}, and then {1}", "{0}, and {1}", "{0}, then {1}")
 _IF_NOT = (
     "If that is not possible, change nothing and tell me why.",
     "Should that not be allowed, leave everything as it is and give me the reason.",
     "If the rules do not allow it, do nothing else and tell me the reason.",
 )
-_NEXT = ("Then", "After that,", "Next,", "Also", "And then")
+_NEXT = ("Then", "After that,", "Next,", "Also", "And", "Then please", "And please")
 _AFTER = (
     "When that is done:",
     "After that, tell me:",
     "Once you have done so:",
     "And a question about how things stand then:",
+    "Then I would like to know:",
 )
 
 
-def _polite(step: Step, rng: random.Random) -> str:
+def _polite(clause: str, rng: random.Random) -> str:
     start = rng.choice(("", "", "Please ", "Could you please ", "I need you to "))
     if start == "Could you please ":
-        return f"{start}{step.clause}?"
-    return phrasing.sentence(f"{start}{step.clause}")
+        return f"{start}{clause}?"
+    return phrasing.sentence(f"{start}{clause}")
 
 
 def _unlike(first: str, second: str) -> bool:

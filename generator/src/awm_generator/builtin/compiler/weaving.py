@@ -14,6 +14,8 @@ _FIRST_DAY = datetime(2026, 2, 2, 9, tzinfo=UTC)
 _DAYS = 300
 MAYBE = "maybe "
 _KEPT = 0.6
+_KEPT_TOOLS = 0.3
+_KEPT_BESIDE_A_LIST = 0.35
 _COUNTED = re.compile(r"(?:count|total|overlapping|create)\(\s*['\"](\w+)['\"]")
 _SLOT = re.compile(r"<(subject|user)(\.label|\.plural)?>")
 
@@ -165,10 +167,25 @@ def _expressions(entity: language.Entity) -> Iterator[str]:
 
 
 def _thin(entity: language.Entity, rng: random.Random) -> language.Entity:
-    tools = [each.removeprefix(MAYBE) for each in entity.tools if not each.startswith(MAYBE) or rng.random() < 0.5]
+    tools = _thin_tools(entity.tools, rng)
     fields = {name: field for name, field in entity.fields.items() if not field.maybe or rng.random() < 0.5}
-    actions = {name: action for name, action in entity.actions.items() if not action.maybe or rng.random() < 0.66}
-    return entity.model_copy(update={"tools": tuple(tools), "fields": fields, "actions": actions})
+    actions = {
+        name: action.model_copy(update={"bulk": action.bulk and rng.random() < _KEPT_BESIDE_A_LIST})
+        for name, action in entity.actions.items()
+        if not action.maybe or rng.random() < 0.66
+    }
+    return entity.model_copy(update={"tools": tools, "fields": fields, "actions": actions})
+
+
+def _thin_tools(offered: tuple[str, ...], rng: random.Random) -> tuple[str, ...]:
+    """The kinds of tools that stay; a list's rows say all that `get` says, so that both are seldom needed."""
+    listed = "list" in offered
+    return tuple(
+        each.removeprefix(MAYBE)
+        for each in offered
+        if (not each.startswith(MAYBE) or rng.random() < _KEPT_TOOLS)
+        and (each != "get" or not listed or rng.random() < _KEPT_BESIDE_A_LIST)
+    )
 
 
 def _in_order(entities: Mapping[str, language.Entity], file: Path) -> dict[str, language.Entity]:

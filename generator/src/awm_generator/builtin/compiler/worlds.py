@@ -105,6 +105,8 @@ def plural(world: World, entity: str) -> str:
 
 def field_label(name: str, field: language.Field) -> str:
     """What people call a field."""
+    if name == "phone" and not field.label:
+        return "phone number"
     return field.label or name.removesuffix("_cents").removesuffix("_on").removesuffix("_at").replace("_", " ")
 
 

@@ -1,0 +1,42 @@
+"""How the compiler says things."""
+
+import pytest
+
+from awm_generator.builtin import language
+from awm_generator.builtin.compiler import phrasing
+
+VOICE = phrasing.Voice("$", "day_first")
+
+
+@pytest.mark.parametrize(
+    ("template", "words", "text"),
+    [
+        ("for {n} people", {"n": "1"}, "for 1 person"),
+        ("for {n} people", {"n": "11"}, "for 11 people"),
+        ("{n} entries and {m} boxes", {"n": "1", "m": "2"}, "1 entry and 2 boxes"),
+        ("{n} classes", {"n": "1"}, "1 class"),
+        ("enrol {n} of us", {"n": "1"}, "enrol 1 of us"),
+        ("day {n} is free", {"n": "1"}, "day 1 is free"),
+    ],
+)
+def test_one_of_something_is_in_the_singular(template: str, words: dict[str, str], text: str) -> None:
+    assert phrasing.filled(template, words) == text
+
+
+def test_what_is_counted_is_changed_and_asked_for_as_a_number() -> None:
+    pages, level = language.Field(type="integer"), language.Field(type="integer", label="reorder level")
+    assert phrasing.changed(pages, "pages", "the report", "7") == "change the number of pages of the report to 7"
+    assert phrasing.changed(level, "level", "the rope", "7") == "change the reorder level of the rope to 7"
+    assert phrasing.asked(pages, "pages", "the report") == "how many pages does the report have?"
+    assert phrasing.asked(level, "level", "the rope") == "what is the reorder level of the rope?"
+
+
+def test_flags_are_said_in_their_own_words() -> None:
+    insured = language.Field(type="flag", words=("insured", "not insured"))
+    plain = language.Field(type="flag", label="leave at the door")
+    assert phrasing.changed(insured, "insured", "the cat", VOICE.value(insured, value=False)) == (
+        "mark the cat as not insured"
+    )
+    assert phrasing.changed(plain, "doorstep", "the address", VOICE.value(plain, value=True)) == (
+        "set leave at the door to yes for the address"
+    )
