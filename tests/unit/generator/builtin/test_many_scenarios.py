@@ -27,7 +27,7 @@ def test_more_than_can_be_different_says_how_many_there_are_and_why(blueprint_fi
 
 
 def test_an_unknown_family_is_named_with_the_known_ones() -> None:
-    with pytest.raises(errors.VarietyError, match="no blueprint bakery; there are .*canoe_rental"):
+    with pytest.raises(errors.VarietyError, match=r"no blueprint bakery; there are .*canoe_rental"):
         running.blueprints(["bakery"])
 
 
