@@ -368,15 +368,16 @@ def _answer(
     value = state.value(entity, best, str(question.tell))
     if isinstance(value, Reference):
         names = [phrasing.title(state, Reference(value.entity, key)) for key in state.tables[value.entity]]
-        return _text_answer(phrasing.title(state, value), names, source)
+        return _text_answer(state.world, phrasing.title(state, value), names, source)
     field = spec.fields[str(question.tell)]
     if field.type == "text":
-        return _text_answer(value, [row[str(question.tell)] for row in state.visible(entity)], source)
+        names = [row[str(question.tell)] for row in state.visible(entity)]
+        return _text_answer(state.world, value, names, source)
     return _field_answer(field, value, source, voice)
 
 
-def _text_answer(value: str | None, names: list[Any], source: str) -> Answer | None:
-    if value is None:
+def _text_answer(world: worlds.World, value: str | None, names: list[Any], source: str) -> Answer | None:
+    if value is None or value.casefold() in worlds.words(world):
         return None
     others = tuple(dict.fromkeys(str(name) for name in names if name and name != value))
     if any(value.casefold() in other.casefold() for other in others):

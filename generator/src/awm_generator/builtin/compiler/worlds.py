@@ -115,6 +115,16 @@ def column(name: str, field: language.Field) -> str:
     return f"{name}_id" if field.type == "ref" else name
 
 
+def words(world: World) -> str:
+    """What descriptions of tools speak of, in lower case: a name that is in it would be given away by them."""
+    parts = [world.title, world.about]
+    for entity, spec in world.entities.items():
+        parts += [label(world, entity), plural(world, entity), spec.about, *spec.actions, *state_values(spec)]
+        for name, field in spec.fields.items():
+            parts += [name, field_label(name, field), field.about, *field.values]
+    return " ".join(parts).replace("_", " ").casefold()
+
+
 def class_name(entity: str) -> str:
     """The name of its class in the code."""
     return "".join(part.title() for part in entity.split("_"))
