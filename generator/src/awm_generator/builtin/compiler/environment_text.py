@@ -1,5 +1,6 @@
 """environment.py: the whole module, with only the imports and helpers that it uses."""
 
+import ast
 import re
 import textwrap
 
@@ -89,7 +90,7 @@ def source(world: worlds.World) -> str:
     body = body.replace("# HELPERS", "\n\n\n".join(_HELPERS[name] for name in _HELPERS if name in helpers))
     head = _docstring(world)
     setup = _setup(world)
-    whole = "\n\n".join([head, _imports(setup + body), setup]) + f"\n\n\n{body}\n\n\n{_MAIN}\n"
+    whole = "\n\n".join([head, _imports(f"{setup}\n{body}"), setup]) + f"\n\n\n{body}\n\n\n{_MAIN}\n"
     return layout.tidy(whole)
 
 
@@ -168,9 +169,10 @@ def _needed(body: str) -> set[str]:
 
 
 def _imports(code: str) -> str:
+    named = {node.id for node in ast.walk(ast.parse(code.replace(layout.BREAK, " "))) if isinstance(node, ast.Name)}
     lines = ["import os", "from collections.abc import Iterator"]
     for module, names in _IMPORTS:
-        used = [name for name in names if re.search(rf"(?<![\w.]){name}\b", code)]
+        used = [name for name in names if name in named]
         if module == "fastapi":
             lines.append("")
         if used:

@@ -315,7 +315,9 @@ def _action_steps(world: World, tool: Tool, names: python_text.Names) -> list[st
             test = f"not in [{', '.join(map(layout.quoted, action.start))}]"
         shown = f"{{{state}.replace('_', ' ')}}"
         lines.append(f"if {state} {test}:")
-        lines.append(f'    raise refuse(409, f"This {label} is {shown}; it has to be {allowed}.")')
+        said, wanted = f"This {label} is {shown};", f" it has to be {allowed}."
+        between = f'"{layout.BREAK}"' if len(said + wanted) > python_text.LONG else ""
+        lines.append(f'    raise refuse(409, f"{said}{between}{wanted}")')
     lines += _rules(action.rules, names)
     lines += [python_text.statement(each, names) for each in action.do]
     if spec.states and action.to:

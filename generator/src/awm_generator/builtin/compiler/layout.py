@@ -60,7 +60,7 @@ def literal_type(values: Sequence[str]) -> str:
 def _broken(line: str) -> Iterator[str]:
     """A line in parts, each short enough where brackets allow it."""
     pad = line[: len(line) - len(line.lstrip())]
-    span = _last_brackets(line, len(pad)) if len(line) > WIDTH or BREAK in line else None
+    span = _longest_brackets(line, len(pad)) if len(line) > WIDTH or BREAK in line else None
     if span is None:
         yield from (line if number == 0 else pad + line for number, line in enumerate(line.split(BREAK)))
         return
@@ -84,17 +84,18 @@ def _broken(line: str) -> Iterator[str]:
     yield pad + line[end:]
 
 
-def _last_brackets(line: str, begin: int) -> tuple[int, int] | None:
-    """The outermost brackets that close last, with something in them."""
-    found, stack = None, []
+def _longest_brackets(line: str, begin: int) -> tuple[int, int] | None:
+    """The outermost brackets that hold most; of equal ones the last."""
+    found: list[tuple[int, int]] = []
+    stack: list[int] = []
     for position, character in _code(line):
         if character in _OPENING:
             stack.append(position)
         elif character in _CLOSING and stack:
             start = stack.pop()
-            if not stack and position - start > 1 and start >= begin:
-                found = (start, position)
-    return found
+            if not stack and start >= begin and position - start > 1:
+                found.append((start, position))
+    return max(reversed(found), key=lambda span: span[1] - span[0], default=None)
 
 
 def _split(inner: str) -> tuple[list[str], str]:

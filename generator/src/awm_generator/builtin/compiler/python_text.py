@@ -1,6 +1,7 @@
 """Expressions and assignments of blueprints as the Python of a handler."""
 
 import ast
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -21,7 +22,9 @@ _HELPERS = {
 }  # fmt: skip
 
 
-_LONG = 96
+LONG = 96
+"""A longer literal is written as several."""
+_WORD = re.compile(r"(?:\{[^}]*\}|[^ {])+ ?| ")
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,12 @@ def negated(text: str, names: Names) -> str:
 
 def message(template: str, names: Names) -> str:
     """A message as a string literal, an f-string where it has braces; a long one as several."""
-    whole = _literal(template, names)
-    if len(whole) <= _LONG:
-        return whole
-    return layout.BREAK.join(_literal(piece, names) for piece in layout.pieces(template, _LONG * 2 // 3))
+    parts = [""]
+    for word in _WORD.findall(template):
+        if parts[-1] and len(_literal(parts[-1] + word, names)) > LONG:
+            parts.append("")
+        parts[-1] += word
+    return layout.BREAK.join(_literal(part, names) for part in parts)
 
 
 def _literal(template: str, names: Names) -> str:
