@@ -108,7 +108,7 @@ def test_what_cannot_be_read_is_an_error_that_names_the_file(shop: Path) -> None
 def test_a_folder_without_a_bundle_is_an_error(tmp_path: Path) -> None:
     result = run("gate", tmp_path)
     assert result.exit_code == 1
-    assert "no bundle here" in str(result.exception)
+    assert "holds no bundle" in str(result.exception)
 
 
 def test_a_report_that_cannot_be_written_is_said_and_shown_all_the_same(

@@ -138,7 +138,7 @@ def test_code_that_fills_the_disk_is_ended(
 def test_a_seed_that_does_not_end_fails_by_its_steps(
     tmp_path: Path, judge: sandbox.LocalJudge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statements, "_MAX_TICKS", 10)
+    monkeypatch.setattr(statements, "MAX_TICKS", 10)
     numbers = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c"
     seed = f"INSERT INTO items SELECT n, 'x' FROM ({numbers});"
     report = worker.gate(bundle(tmp_path / "shop", APP, seed=seed), "static", judge)

@@ -143,11 +143,12 @@ async def fake_harness() -> AsyncIterator[FakeHarness]:
 
 @pytest.fixture
 async def process_harness(tmp_path: Path) -> AsyncIterator[ProcessHarness]:
+    others = set(psutil.Process().children(recursive=True))  # of fixtures that last longer
     made = ProcessHarness(tmp_path)
     try:
         yield made
     finally:
-        before = psutil.Process().children(recursive=True)
+        before = set(psutil.Process().children(recursive=True)) - others
         await made.backend.close()
         left = [each for each in before if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
         assert not left, left
