@@ -6,6 +6,7 @@ that holds the interpreter in C never gets there: the keeper kills the process b
 """
 
 import asyncio
+import atexit
 import signal
 import time
 from types import FrameType
@@ -49,6 +50,7 @@ class Deadlines:
         self._watched: set[Watch] = set()
         self._ticking = False
         signal.signal(signal.SIGALRM, self._tick)
+        atexit.register(self._stop)  # Python's own end restores SIGALRM's default, by which a tick would kill us
 
     def watching(self, call: context.CallContext) -> Watch:
         """Interrupts what runs inside the `with` block once `call.deadline` has passed."""
@@ -67,8 +69,7 @@ class Deadlines:
 
     def _tick(self, _signal: int, _frame: FrameType | None) -> None:
         if not self._watched:
-            self._ticking = False
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._stop()
             return
         now = time.monotonic()
         for watch in list(self._watched):
@@ -79,6 +80,10 @@ class Deadlines:
                 raise CallDeadline
             if watch.task is not None:  # it waits for something: wake it
                 watch.task.get_loop().call_soon_threadsafe(self._cancel, watch, watch.task)
+
+    def _stop(self) -> None:
+        self._ticking = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _cancel(self, watch: Watch, task: "asyncio.Task[object]") -> None:
         if watch in self._watched:  # else its call ended meanwhile
