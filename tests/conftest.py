@@ -167,11 +167,18 @@ def _is_ours(process: psutil.Process, folder: str) -> bool:
     """By the label, or by the run's folder on the command line where the environment was scrubbed."""
     name, _, value = RUN_LABEL.partition("=")
     try:
-        if process.status() == psutil.STATUS_ZOMBIE:
+        if process.status() == psutil.STATUS_ZOMBIE or _is_pythons_own(process):
             return False
         return process.environ().get(name) == value or any(folder in word for word in process.cmdline())
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
+
+
+def _is_pythons_own(process: psutil.Process) -> bool:
+    """Whether it is the process by which multiprocessing cleans up: it ends with this one."""
+    return process.ppid() == os.getpid() and any(
+        "multiprocessing.resource_tracker" in word for word in process.cmdline()
+    )
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -44,7 +44,7 @@ def test_an_unknown_family_is_an_error_that_names_the_known_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        main.main(["gen", "all", "--families", "bakery", "--output_dir", str(tmp_path)])
+        main.main(["gen", "all", "--provider", "builtin", "--families", "bakery", "--output_dir", str(tmp_path)])
     assert ended.value.code == 1
     said = capsys.readouterr().err
     assert "no blueprint bakery; there are " in said
@@ -60,3 +60,12 @@ def test_too_many_is_an_error_before_anything_is_written(tmp_path: Path) -> None
 
 def test_a_folder_without_bundles_has_no_statistics(tmp_path: Path) -> None:
     assert "no bundle here" in str(run("stats", tmp_path).exception)
+
+
+def test_flags_of_blueprints_are_refused_where_a_model_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main(["gen", "all", "--provider", "openai", "--families", "canoe_rental", "--output_dir", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "--families and --blueprint go with --provider builtin" in capsys.readouterr().err

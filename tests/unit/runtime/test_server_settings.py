@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from awm_runtime import errors
+from awm_runtime.server import __main__ as server
 from awm_runtime.server import settings
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -23,7 +24,7 @@ def test_the_configuration_page_has_exactly_the_settings() -> None:
 
 def test_variables_that_the_page_speaks_of_exist() -> None:
     words = (DOCS / "configuration.md").read_text(encoding="utf-8").replace("`", " ").split()
-    named = {"AWM_CONTROL_TOKEN", "AWM_TOKEN_KEYS", "AWM_INSTANCE_ID", "AWM_TEAM"}
+    named = {variable for variable in vars(server).values() if str(variable).startswith("AWM_")}
     known = {f"AWM_{each.name.upper()}" for each in FIELDS} | named
     written = {word for word in words if word.startswith("AWM_") and not word.startswith("AWM_ROUTER_")}
     assert written == known

@@ -164,6 +164,8 @@ def all_(
             as_json=terms.as_json,
         )
         raise typer.Exit(status)
+    if families or blueprint:
+        raise typer.BadParameter("--families and --blueprint go with --provider builtin")
     options = pipeline.Options(
         num_tasks=num_tasks, max_retry=max_retry, mode=verifier_mode, max_concurrency=terms.max_concurrency
     )
