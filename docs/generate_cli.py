@@ -26,7 +26,7 @@ there.
 
 def page() -> str:
     """The page as it should be."""
-    command = typer.main.get_command(main.app)
+    command = main.whole()
     written = cli.get_docs_for_click(obj=command, ctx=typer.Context(command, info_name="awm"), name="awm")
     text = html.unescape(written).removeprefix("# `awm`\n")
     text = EXAMPLES.sub(_as_block, text)

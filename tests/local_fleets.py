@@ -15,7 +15,7 @@ import httpx
 import instances
 import psutil
 
-from awm_fleet.backends.process import clients, states
+from awm_fleet.backends.process import controls, states
 from awm_registry import client
 
 AWM = [sys.executable, "-P", "-c", "from awm_fleet.cli import main; main.main()"]
@@ -40,7 +40,7 @@ class LocalFleet:
         self.log = log
         self.supervisor = psutil.Process(process.pid)
         self._stack = contextlib.ExitStack()
-        self._control = self._stack.enter_context(clients.Supervisor(state))
+        self._control = self._stack.enter_context(controls.Supervisor(state))
         self.url = str(instances.wait_for(self._ready, within_s=60)["url"])
         self.started_s = time.time() - self.supervisor.create_time()
         self.http = self._stack.enter_context(httpx.Client(base_url=self.url, timeout=60))
@@ -97,7 +97,7 @@ class LocalFleet:
         assert self.process.poll() is None, self.said()
         try:
             seen = self._control.status()
-        except clients.NoSupervisor:
+        except controls.NoSupervisor:
             return None
         return seen if seen["ready"] else None
 

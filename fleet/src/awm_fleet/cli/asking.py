@@ -7,14 +7,13 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from awm_fleet.cli import locating
+from awm_fleet.cli import calling, locating
 from awm_registry import client
 from awm_registry.client import operations
 from awm_registry.discovery import views
 from awm_runtime import errors, names
 from awm_runtime.contract import problems
 
-DEFAULT_URL = "http://127.0.0.1:8080"
 URL_VARIABLE = "AWM_URL"
 _COMPLETION_S = 0.5
 _MOST_NAMES = 1000
@@ -30,7 +29,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 def complete_scenario(context: typer.Context, incomplete: str) -> list[str]:
     """The fleet's scenarios that begin so, for the shell's completion; the examples where no fleet answers."""
-    url = context.params.get("url") or DEFAULT_URL
+    url = context.params.get("url") or calling.DEFAULT_URL
     try:
         with control(url, context.params.get("token"), timeout_s=_COMPLETION_S) as fleet:
             page = fleet.do(operations.fetch("/v1/scenarios", views.ScenarioPage, {"limit": str(_MOST_NAMES)}))

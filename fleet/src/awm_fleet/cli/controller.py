@@ -8,12 +8,15 @@ import typer
 from awm_fleet.cli import output
 from awm_runtime import errors
 
-EXAMPLES = output.examples(
+app = typer.Typer()
+
+_EXAMPLES = output.examples(
     "awm controller --config config.json --index index.json --namespace awm",
     "awm controller --config config.json --namespace awm --kubeconfig ~/.kube/config",
 )
 
 
+@app.command(epilog=_EXAMPLES)
 def controller(
     config: Annotated[Path, typer.Option("--config", help="Teams, pods and rollout, as the chart writes them.")],
     namespace: Annotated[str, typer.Option("--namespace", help="Where the controller's Lease is.")],

@@ -16,12 +16,15 @@ from awm_runtime.bundle import model, reading
 from awm_runtime.contract import episodes, verdicts
 from awm_runtime.server import launching
 
+app = typer.Typer()
+
 DEFAULT_EXAMPLE = "library"
-EXAMPLES = output.examples("awm demo", "awm demo clinic", "awm demo library --task rain-hold")
+_EXAMPLES = output.examples("awm demo", "awm demo clinic", "awm demo library --task rain-hold")
 
 _EXIT_FAILED = 1
 
 
+@app.command(epilog=_EXAMPLES)
 def demo(
     name: Annotated[
         str, typer.Argument(help="An example's name, or a bundle's folder.", autocompletion=locating.example_names)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from awm_fleet.cli import asking, changes, output
+from awm_fleet.cli import asking, calling, changes, output
 from awm_runtime import errors
 from awm_runtime.contract import episodes, verdicts
 
@@ -33,7 +33,7 @@ def open_(
     ttl: Annotated[
         float, typer.Option(min=1, help="How long they live without a heartbeat, in seconds.")
     ] = episodes.DEFAULT_TTL_S,
-    url: asking.Url = asking.DEFAULT_URL,
+    url: asking.Url = calling.DEFAULT_URL,
     token: asking.Token = None,
     as_json: asking.Json = False,
 ) -> None:
@@ -55,7 +55,7 @@ def open_(
 def list_(
     scenario: Annotated[str | None, typer.Option(help="Only of this scenario.")] = None,
     state: Annotated[Literal["open", "closed", "expired"] | None, typer.Option(help="Only in this state.")] = None,
-    url: asking.Url = asking.DEFAULT_URL,
+    url: asking.Url = calling.DEFAULT_URL,
     token: asking.Token = None,
     as_json: asking.Json = False,
 ) -> None:
@@ -77,7 +77,7 @@ def list_(
 
 @app.command(epilog=output.examples("awm episode get ep_..."))
 def get(
-    id: asking.Id, url: asking.Url = asking.DEFAULT_URL, token: asking.Token = None, as_json: asking.Json = False
+    id: asking.Id, url: asking.Url = calling.DEFAULT_URL, token: asking.Token = None, as_json: asking.Json = False
 ) -> None:
     """Show an episode."""
     with asking.control(url, token) as fleet:
@@ -92,7 +92,7 @@ def get(
 def reset(
     id: asking.Id,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed; by default the one that it has.")] = None,
-    url: asking.Url = asking.DEFAULT_URL,
+    url: asking.Url = calling.DEFAULT_URL,
     token: asking.Token = None,
     as_json: asking.Json = False,
 ) -> None:
@@ -107,7 +107,7 @@ def reset(
 
 @app.command(epilog=output.examples("awm episode diff ep_..."))
 def diff(
-    id: asking.Id, url: asking.Url = asking.DEFAULT_URL, token: asking.Token = None, as_json: asking.Json = False
+    id: asking.Id, url: asking.Url = calling.DEFAULT_URL, token: asking.Token = None, as_json: asking.Json = False
 ) -> None:
     """Show the rows that an episode changed since the seed."""
     with asking.control(url, token) as fleet:
@@ -120,7 +120,7 @@ def diff(
 
 @app.command(epilog=output.examples("awm episode trace ep_..."))
 def trace(
-    id: asking.Id, url: asking.Url = asking.DEFAULT_URL, token: asking.Token = None, as_json: asking.Json = False
+    id: asking.Id, url: asking.Url = calling.DEFAULT_URL, token: asking.Token = None, as_json: asking.Json = False
 ) -> None:
     """Show an episode's calls, and what came of each."""
     with asking.control(url, token) as fleet:
@@ -140,7 +140,7 @@ def snapshot(
     which: Annotated[
         Literal["initial", "current"], typer.Option(help="As it was opened, or as it is now.")
     ] = "current",
-    url: asking.Url = asking.DEFAULT_URL,
+    url: asking.Url = calling.DEFAULT_URL,
     token: asking.Token = None,
     as_json: asking.Json = False,
 ) -> None:
@@ -162,7 +162,7 @@ def verify(
     answer: Annotated[str | None, typer.Option(help="What the agent said at its end.")] = None,
     task: Annotated[str | None, typer.Option(help="By which task; by default the one that it was opened for.")] = None,
     mode: Annotated[verdicts.Mode, typer.Option(help="code gives a verdict; sql gives evidence for a judge.")] = "code",
-    url: asking.Url = asking.DEFAULT_URL,
+    url: asking.Url = calling.DEFAULT_URL,
     token: asking.Token = None,
     as_json: asking.Json = False,
 ) -> None:
@@ -183,7 +183,7 @@ def verify(
 @app.command(epilog=output.examples("awm episode close ep_..."))
 def close(
     ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Episodes' ids.")],
-    url: asking.Url = asking.DEFAULT_URL,
+    url: asking.Url = calling.DEFAULT_URL,
     token: asking.Token = None,
     as_json: asking.Json = False,
 ) -> None:

@@ -7,23 +7,24 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import rich.live
 import rich.table
 import typer
 
 from awm_fleet import examples
-from awm_fleet.backends.process import clients, states, supervisor
-from awm_fleet.cli import asking, locating, output
+from awm_fleet.backends.process import controls, states, supervisor
+from awm_fleet.cli import calling, output
 from awm_runtime import errors
 from awm_runtime.server import logs as logs_of_processes
 
+app = typer.Typer()
+
 DEFAULT_STATE = Path(".awm/fleet")
-UP_EXAMPLES = output.examples(
+_UP_EXAMPLES = output.examples(
     "awm up", "awm up --bundles bundles --port 9000", "awm up --bundles bundles/rover --state /var/tmp/fleet --detach"
 )
-DOWN_EXAMPLES = output.examples("awm down", "awm down --state /var/tmp/fleet")
-STATUS_EXAMPLES = output.examples("awm status", "awm status --json")
-LOGS_EXAMPLES = output.examples("awm logs library", "awm logs library --lines 20")
+_DOWN_EXAMPLES = output.examples("awm down", "awm down --state /var/tmp/fleet")
+_STATUS_EXAMPLES = output.examples("awm status", "awm status --json")
+_LOGS_EXAMPLES = output.examples("awm logs library", "awm logs library --lines 20")
 
 EXIT_PARTLY = 3
 _MOST_SHOWN = 30
@@ -36,6 +37,7 @@ _STYLES = {"ready": "green", "starting": "yellow", "draining": "yellow", "failed
 State = Annotated[Path, typer.Option("--state", help="Where the fleet keeps all that it knows.")]
 
 
+@app.command(epilog=_UP_EXAMPLES)
 def up(
     bundles: Annotated[
         list[Path] | None,
@@ -89,15 +91,16 @@ def up(
         raise typer.Exit(EXIT_PARTLY)
 
 
+@app.command(epilog=_DOWN_EXAMPLES)
 def down(state: State = DEFAULT_STATE) -> None:
     """End the fleet that `awm up` started; returns when nothing of it runs.
 
     Episodes stay in the state folder for the next `awm up`.
     """
-    with clients.Supervisor(state) as client:
+    with controls.Supervisor(state) as client:
         try:
             client.stop()
-        except clients.NoSupervisor:
+        except controls.NoSupervisor:
             if not states.is_held(state):
                 output.say(f"nothing runs on {state}")
                 return
@@ -109,6 +112,7 @@ def down(state: State = DEFAULT_STATE) -> None:
     output.say("stopped")
 
 
+@app.command(epilog=_STATUS_EXAMPLES)
 def status(
     state: State = DEFAULT_STATE,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -119,7 +123,7 @@ def status(
     On a terminal the table follows the fleet until Ctrl-C. Exits with 1 when none runs, with 3 when a bundle is left
     out.
     """
-    with clients.Supervisor(state) as client:
+    with controls.Supervisor(state) as client:
         seen = client.status()
         if json_:
             output.document(seen)
@@ -133,13 +137,14 @@ def status(
         raise typer.Exit(EXIT_PARTLY)
 
 
+@app.command(epilog=_LOGS_EXAMPLES)
 def logs(
     name: Annotated[str, typer.Argument(help="The scenario.")],
     lines: Annotated[int, typer.Option("--lines", min=1, max=10_000, help="How many.")] = 100,
     state: State = DEFAULT_STATE,
 ) -> None:
     """Print the last lines that a scenario's process logged."""
-    with clients.Supervisor(state) as client:
+    with controls.Supervisor(state) as client:
         text = client.logs(name, lines=lines)
     sys.stdout.write("".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text))
 
@@ -191,11 +196,11 @@ def _detached(options: supervisor.Options) -> bool:
 def _started(process: "subprocess.Popen[bytes]", state: Path) -> dict[str, Any] | None:
     """What it says of itself once it serves; None where it ended before."""
     deadline = time.monotonic() + _START_S
-    with clients.Supervisor(state) as client:
+    with controls.Supervisor(state) as client:
         while process.poll() is None and time.monotonic() < deadline:
             try:
                 seen = client.status()
-            except clients.NoSupervisor:
+            except controls.NoSupervisor:
                 seen = {}
             if seen.get("ready") and seen["pid"] == process.pid:
                 return seen
@@ -226,23 +231,25 @@ def _introduce(url: str, names: Sequence[str], *, stop: str) -> None:
     rows = ((each, f"{url}/s/{each}/mcp") for each in shown)
     output.table(f"{len(names)} scenarios at {url}", ("scenario", "MCP"), rows)
     if len(shown) < len(names):
-        output.say(f"  and {len(names) - len(shown)} more: {locating.awm()} status\n")
-    at = "" if url == asking.DEFAULT_URL else f" --url {url}"
+        output.say(f"  and {len(names) - len(shown)} more: {calling.awm()} status\n")
+    at = "" if url == calling.DEFAULT_URL else f" --url {url}"
     lines = {
-        "next": f"{locating.awm()} tools {names[0]}{at}   (in a second terminal)",
-        "episode": f"{locating.awm()} episode open {names[0]}{at}",
+        "next": f"{calling.awm()} tools {names[0]}{at}   (in a second terminal)",
+        "episode": f"{calling.awm()} episode open {names[0]}{at}",
         "clients": f"curl {url}/v1/mcp.json",
-        "watch": f"{locating.awm()} status",
+        "watch": f"{calling.awm()} status",
         "stop": stop,
     }
     for name, text in lines.items():
         output.say(f"  {name:<8} {text}")
 
 
-def _follow(client: clients.Supervisor, seen: dict[str, Any]) -> None:
+def _follow(client: controls.Supervisor, seen: dict[str, Any]) -> None:
     """Draws the table again and again, until Ctrl-C or the fleet's end."""
+    from rich import live as lives
+
     try:
-        with rich.live.Live(_table(seen), console=output.out, auto_refresh=False) as live:
+        with lives.Live(_table(seen), console=output.out, auto_refresh=False) as live:
             while True:
                 time.sleep(_REFRESH_S)
                 live.update(_table(client.status()), refresh=True)

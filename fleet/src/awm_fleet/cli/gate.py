@@ -10,7 +10,9 @@ from awm_fleet import shelves
 from awm_fleet.cli import gate_tables, output
 from awm_generator.gates import cards, protocol, running
 
-EXAMPLES = output.examples(
+app = typer.Typer()
+
+_EXAMPLES = output.examples(
     "awm gate bundles",
     "awm gate bundles/rover --level runtime --again",
     "awm gate bundles --jobs 4 --cards cards --json",
@@ -19,6 +21,7 @@ EXAMPLES = output.examples(
 _FAILED, _PARTLY = 1, 3
 
 
+@app.command(epilog=_EXAMPLES)
 def gate(
     paths: Annotated[list[Path], typer.Argument(metavar="BUNDLE", help="Bundles, or folders of bundles.")],
     level: Annotated[

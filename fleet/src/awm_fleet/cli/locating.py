@@ -1,8 +1,6 @@
 """From what a person typed to a bundle's folder."""
 
 import difflib
-import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -99,12 +97,3 @@ def imported(scenario: str, files: Mapping[str, Path], out: Path) -> model.Bundl
     if done.bundle is None:
         raise errors.EnvironmentCodeError(f"{done.name} cannot be served: {done.quarantined}", detail=done.detail)
     return done.bundle
-
-
-def awm() -> str:
-    """How this program is called from here: `awm` where that is it, or else the path to it."""
-    started = Path(sys.argv[0]).absolute()
-    found = shutil.which("awm")
-    if found is not None and Path(found).resolve() == started.resolve():
-        return "awm"
-    return str(started.relative_to(Path.cwd()) if started.is_relative_to(Path.cwd()) else started)

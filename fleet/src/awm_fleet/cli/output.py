@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich.box
 import rich.console
-import rich.progress
 import rich.table
 import rich.text
 
-from awm_runtime.contract import verdicts
+if TYPE_CHECKING:
+    from awm_runtime.contract import verdicts
 
 out = rich.console.Console(highlight=False)
 err = rich.console.Console(stderr=True, highlight=False)
@@ -65,11 +65,13 @@ def say(text: str, style: str | None = None) -> None:
 
 def tracked(items: Iterator[_Item], total: int, what: str) -> Iterator[_Item]:
     """Hands on `items` under a bar on standard error, where that is a terminal."""
+    from rich import progress
+
     terminal = err.is_terminal
-    yield from rich.progress.track(items, what, total=total, console=err, disable=not terminal, transient=True)
+    yield from progress.track(items, what, total=total, console=err, disable=not terminal, transient=True)
 
 
-def verdict(judged: verdicts.Verdict) -> None:
+def verdict(judged: "verdicts.Verdict") -> None:
     """Prints a verdict: each check, the evidence where there is some, the outcome and what it is worth."""
     for check, passed in judged.checks.items():
         say(f"  {'ok  ' if passed else 'FAIL'} {check}", "green" if passed else "red")

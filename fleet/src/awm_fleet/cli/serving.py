@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from awm_fleet.cli import locating, output
+from awm_fleet.cli import calling, locating, output
 from awm_generator import reseeding
 from awm_runtime.bundle import model, reading, writing
 from awm_runtime.server import keeper, logs
@@ -85,5 +85,5 @@ def _announce(folder: Path, address: keeper.Address) -> None:
 def _next_command(bundle: model.Bundle, address: keeper.Address) -> str:
     """What to try next, as a person can paste it."""
     if any(task.oracle is not None for task in bundle.tasks):
-        return f"{locating.awm()} demo {locating.short_name(bundle.root)}"
-    return f"{locating.awm()} env check --url {address.mcp_url}"
+        return f"{calling.awm()} demo {locating.short_name(bundle.root)}"
+    return f"{calling.awm()} env check --url {address.mcp_url}"

@@ -7,13 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from awm_fleet.cli import arguments, asking, output
+from awm_fleet.cli import arguments, asking, calling, output
 from awm_registry import client
 from awm_runtime import errors, names
 from awm_runtime.contract import problems
 
-TOOLS_EXAMPLES = output.examples("awm tools library", "awm tools library --json")
-CALL_EXAMPLES = output.examples(
+app = typer.Typer()
+
+_TOOLS_EXAMPLES = output.examples("awm tools library", "awm tools library --json")
+_CALL_EXAMPLES = output.examples(
     "awm call library search_titles q=rain",
     "awm call library place_hold title_id=3 --episode ep_...",
     "awm call rover create_booking 'dates=[\"2026-01-20\"]' urgent=true",
@@ -22,9 +24,10 @@ CALL_EXAMPLES = output.examples(
 _FAILED = 1
 
 
+@app.command(epilog=_TOOLS_EXAMPLES)
 def tools(
     name: asking.Name,
-    url: asking.Url = asking.DEFAULT_URL,
+    url: asking.Url = calling.DEFAULT_URL,
     token: asking.Token = None,
     as_json: asking.Json = False,
 ) -> None:
@@ -41,6 +44,7 @@ def tools(
     )
 
 
+@app.command(epilog=_CALL_EXAMPLES)
 def call(
     name: asking.Name,
     tool: Annotated[str, typer.Argument(metavar="TOOL", help="The tool's name.")],
@@ -50,7 +54,7 @@ def call(
     episode: Annotated[
         str | None, typer.Option("--episode", help="An episode's id; by default the scenario's default episode.")
     ] = None,
-    url: asking.Url = asking.DEFAULT_URL,
+    url: asking.Url = calling.DEFAULT_URL,
     token: asking.Token = None,
     as_json: asking.Json = False,
 ) -> None:

@@ -15,7 +15,9 @@ from awm_runtime.contract import verdicts
 from awm_runtime.verification import sandbox
 from awm_runtime.verification import verdicts as decisions
 
-EXAMPLES = output.examples(
+app = typer.Typer()
+
+_EXAMPLES = output.examples(
     "awm verify --input outputs/agent/run-1 --verifier_code_path outputs/gen_verifier.pure_code.jsonl",
     "awm verify --init_db_path before.db --final_db_path after.db --verifier_code_path check.py --answer 42",
     "awm verify --input outputs/agent/run-1 --mode sql --verifier_path outputs/gen_verifier.jsonl --json",
@@ -24,6 +26,7 @@ EXAMPLES = output.examples(
 _EXIT_FAILED = 1
 
 
+@app.command(epilog=_EXAMPLES)
 def verify(
     input_: Annotated[
         Path | None, typer.Option("--input", help="An agent run's folder: trajectory, initial and final database.")

@@ -1,23 +1,19 @@
-"""What speaks with a supervisor from another process: a client of its API, and a router's directory."""
+"""A router's view of the fleet, which it hears from the supervisor."""
 
 import asyncio
 import contextlib
-import http.client
 import json
 import logging
-import socket
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from urllib import parse
 
 import httpx
 
 from awm_fleet.backends import feeds
-from awm_fleet.backends.process import api, states
+from awm_fleet.backends.process import api, controls
 from awm_registry import directory
-from awm_runtime import errors
 from awm_runtime.contract import problems
 
 logger = logging.getLogger("awm.fleet")
@@ -28,88 +24,6 @@ _WATCH_PATIENCE_S = 15.0
 _AGAIN_S = 0.2
 _HEARD_S = 2.0
 _BASE_URL = "http://supervisor"
-
-
-class NoSupervisor(errors.TransientError):
-    """Nobody answers on a state folder."""
-
-
-class Supervisor:
-    """A client for commands: one request after another.
-
-    Args:
-        state: The state folder.
-    """
-
-    def __init__(self, state: Path) -> None:
-        self._state = state
-        self._http = _Connection(states.socket_path(state))
-
-    def status(self) -> dict[str, Any]:
-        """What runs.
-
-        Raises:
-            NoSupervisor: Nothing does.
-        """
-        found: dict[str, Any] = json.loads(self._asked("GET", "/v1/status"))
-        return found
-
-    def logs(self, scenario: str, *, lines: int) -> str:
-        """The last lines of a scenario's log.
-
-        Raises:
-            NoSupervisor: Nothing runs.
-            ProblemError: `unknown_scenario`.
-        """
-        return self._asked("GET", f"/v1/logs/{parse.quote(scenario, safe='')}?lines={lines}").decode()
-
-    def stop(self) -> None:
-        """Begins the fleet's end.
-
-        Raises:
-            NoSupervisor: Nothing runs.
-        """
-        self._asked("POST", "/v1/stop")
-
-    def close(self) -> None:
-        """Hangs up."""
-        self._http.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _exc: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _asked(self, method: str, path: str) -> bytes:
-        try:
-            self._http.request(method, path)
-            answer = self._http.getresponse()
-            body = answer.read()
-        except (OSError, http.client.HTTPException) as exc:
-            self._http.close()
-            raise NoSupervisor(f"no fleet runs on {self._state}: start one with `awm up`") from exc
-        _raise_problem(answer.status, answer.headers.get_content_type(), body)
-        return body
-
-
-class _Connection(http.client.HTTPConnection):
-    """A connection to a socket file. httpx would leave a socket open where nobody listens."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("supervisor", timeout=_PATIENCE_S)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        try:
-            self.sock.connect(str(self._path))
-        except OSError:
-            self.close()
-            raise
 
 
 class SupervisorDirectory:
@@ -145,7 +59,7 @@ class SupervisorDirectory:
             raise problems.ProblemError(
                 problems.Code.STARTING, "the fleet's supervisor does not answer now", retry_after_s=1.0
             ) from exc
-        _raise_problem(answer.status_code, answer.headers.get("content-type", ""), answer.content)
+        controls.raise_problem(answer.status_code, answer.headers.get("content-type", ""), answer.content)
         # What was woken is heard of before this returns, so that nobody asks again for what they just asked for.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_HEARD_S):
@@ -201,12 +115,3 @@ class SupervisorDirectory:
         while self._version < version:
             self._heard.clear()
             await self._heard.wait()
-
-
-def _raise_problem(status: int, media_type: str, body: bytes) -> None:
-    """Raises what the supervisor refused with."""
-    if status < http.client.MULTIPLE_CHOICES:
-        return
-    if media_type == problems.MEDIA_TYPE:
-        raise problems.ProblemError.of(problems.Problem.model_validate_json(body))
-    raise problems.ProblemError(problems.Code.INTERNAL, f"the supervisor answered {status}")
