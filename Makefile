@@ -8,6 +8,7 @@ EXAMPLES := fleet/src/awm_fleet/examples
 # Scenarios of another state of the generator are made anew.
 BUILTIN := $(shell find generator/src/awm_generator/builtin -name '*.py' -o -name '*.yaml' 2>/dev/null | LC_ALL=C sort | xargs cat /dev/null | cksum | cut -d' ' -f1)
 SCENARIOS := .awm/generated/$(GENERATED)-$(BUILTIN)
+RUNTIME := .awm/images/awm-runtime/index.json
 BIN := $(CURDIR)/.venv/bin
 SYNCED := .venv/.synced
 
@@ -93,7 +94,10 @@ format: setup ## Format the code and mend what lint can mend
 bench: setup ## Run the benchmarks: table on standard error, JSON on standard output (BENCH_ARGS="--write --only calls")
 	@PYTHONPATH=tests $(BIN)/python -m bench $(BENCH_ARGS)
 
-bench-images: setup ## Measure the assembly, pushing and starting of 1,000 images (BENCH_ARGS="--quick")
+$(RUNTIME): $(shell find images -name '*.py' -o -name Dockerfile -o -name pyproject.toml) uv.lock | setup
+	@$(BIN)/python images/build.py --only awm-runtime $(IMAGES_ARGS)
+
+bench-images: setup $(RUNTIME) ## Measure the assembly, pushing and starting of 1,000 images (BENCH_ARGS="--quick")
 	@PYTHONPATH=tests $(BIN)/python -m bench.images $(BENCH_ARGS)
 
 bench-router: setup ## Measure what the router costs: table on standard error, JSON on standard output (BENCH_ARGS=--quick)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,11 +31,19 @@ _PLATFORMS = {"glibc": "manylinux_2_28", "": "musllinux_1_2"}
 
 @dataclass(frozen=True)
 class Kind:
-    """An image to build: its name is also its folder's, after `awm-`."""
+    """An image to build.
+
+    Attributes:
+        name: Its name, and its folder's after `awm-`.
+        package: What is installed in it, with what that needs.
+        extras: Its extras.
+        pruned: What it can do without, and what only these need.
+    """
 
     name: str
     package: str
     extras: tuple[str, ...]
+    pruned: tuple[str, ...] = ()
 
     @property
     def tag(self) -> str:
@@ -45,7 +54,11 @@ class Kind:
         return ROOT / "images" / self.name.removeprefix("awm-") / "Dockerfile"
 
 
-KINDS = (Kind("awm-runtime", "awm-runtime", ("server",)), Kind("awm-control", "awm-fleet", ("kubernetes",)))
+KINDS = (
+    Kind("awm-runtime", "awm-runtime", ("server",)),
+    # Generating, and running scenarios, is not for controllers and routers.
+    Kind("awm-control", "awm-fleet", ("kubernetes",), pruned=("awm-generator", "sqlalchemy", "jsonschema-rs")),
+)
 
 
 def main() -> None:
@@ -62,7 +75,7 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory(prefix="awm-image-") as context:
             _prepare(Path(context), kind, python=python, platform=platform)
-            _build(Path(context), kind, base=base, python=python)
+            _build(Path(context), kind, base=base)
         image = sources.from_engine(kind.tag)
         layouts.Layout(given.layouts / kind.name).add(image, kind.tag)
         installed = int(_output("docker", "image", "inspect", "--format", "{{.Size}}", kind.tag))
@@ -89,10 +102,10 @@ def _debian() -> str:
 def _prepare(context: Path, kind: Kind, *, python: str, platform: str) -> None:
     """Fills a build context."""
     (context / "state").mkdir()
-    shutil.copyfile(ROOT / "images" / "runtime" / "compile.py", context / "compile.py")
-    extras = [option for extra in kind.extras for option in ("--extra", extra)]
+    shutil.copyfile(ROOT / "images" / "install.py", context / "install.py")
+    chosen = [*_options("--extra", kind.extras), *_options("--prune", kind.pruned)]
     locked = context / "requirements.txt"
-    _run(UV, "export", "--quiet", "--locked", "--no-dev", "--no-emit-workspace", "--package", kind.package, *extras,
+    _run(UV, "export", "--quiet", "--locked", "--no-dev", "--no-emit-workspace", "--package", kind.package, *chosen,
          "--output-file", locked)  # fmt: skip
     wheels = context / "wheels"
     for member in _members(kind):
@@ -105,13 +118,16 @@ def _prepare(context: Path, kind: Kind, *, python: str, platform: str) -> None:
 
 
 def _members(kind: Kind) -> list[str]:
-    runtime = ["awm-runtime"]
-    return runtime if kind.package in runtime else [*runtime, "awm-registry", "awm-generator", "awm-fleet"]
+    members = ["awm-runtime", "awm-registry", "awm-generator", "awm-fleet"]
+    return [each for each in members[: members.index(kind.package) + 1] if each not in kind.pruned]
 
 
-def _build(context: Path, kind: Kind, *, base: str, python: str) -> None:
-    arguments = {"BASE_IMAGE": base, "PYTHON_VERSION": python, "VERSION": VERSION}
-    options = [option for name, value in arguments.items() for option in ("--build-arg", f"{name}={value}")]
+def _options(flag: str, values: Sequence[str]) -> list[str]:
+    return [word for value in values for word in (flag, value)]
+
+
+def _build(context: Path, kind: Kind, *, base: str) -> None:
+    options = _options("--build-arg", (f"BASE_IMAGE={base}", f"VERSION={VERSION}"))
     _run("docker", "build", "--quiet", "--tag", kind.tag, *options, "--file", kind.dockerfile, context)
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import pytest
 
 from awm_fleet.cli import lazy, main
@@ -31,6 +32,17 @@ def test_who_asks_for_help_or_starts_a_fleet_imports_nothing_of_the_other_comman
     imported = set(ended.stderr.split())
     assert "awm_fleet.cli.main" in imported, ended.stderr
     assert not absent & imported
+
+
+def test_a_command_whose_package_is_not_installed_says_which_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "awm_fleet.cli.image", raising=False)
+    monkeypatch.setitem(sys.modules, "awm_generator", None)
+    monkeypatch.delattr("awm_fleet.cli.image", raising=False)
+    ended = commands.Awm(capsys)("image", "prune")
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err == "error: `awm image` cannot run here: awm_generator is not installed\n"
 
 
 def test_the_help_of_the_command_says_of_each_what_it_says_of_itself() -> None:

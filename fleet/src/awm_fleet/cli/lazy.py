@@ -9,6 +9,8 @@ from typing import Any
 
 from typer import core, main
 
+from awm_runtime import errors
+
 
 class Command(core.TyperCommand):
     """A name and a line of help that stand for a command.
@@ -24,8 +26,16 @@ class Command(core.TyperCommand):
         self._module = module
 
     def loaded(self) -> core.TyperCommand | core.TyperGroup:
-        """The command itself."""
-        group = main.get_group(importlib.import_module(f"{__package__}.{self._module}").app)
+        """The command itself.
+
+        Raises:
+            PermanentError: A package that it needs is not installed, as generating is not where only a fleet is served.
+        """
+        try:
+            group = main.get_group(importlib.import_module(f"{__package__}.{self._module}").app)
+        except ModuleNotFoundError as exc:
+            package = (exc.name or "").partition(".")[0]
+            raise errors.PermanentError(f"`awm {self.name}` cannot run here: {package} is not installed") from exc
         found: Any = group if group.name == self.name else group.commands[str(self.name)]
         return found  # type: ignore[no-any-return]
 

@@ -59,10 +59,11 @@ def build(folder: Path) -> ScenarioLayer:
         ImageError: Its database cannot be built.
     """
     bundle = reading.read(folder)
-    identity = digest.digest(bundle)
+    files = digest.files(bundle)
+    identity = digest.of(files)
     database = seeds.build(bundle)
-    files = {f"{BUNDLE}/{path}": content for path, content in digest.files(bundle).items()}
-    plain = _tar({**files, f"{SEEDS}/{keeper.seed_name(identity)}": database})
+    placed = {f"{BUNDLE}/{path}": content for path, content in files.items()}
+    plain = _tar({**placed, f"{SEEDS}/{keeper.seed_name(identity)}": database})
     scenario = bundle.scenario
     return ScenarioLayer(
         content=compression.compress(plain),
@@ -73,7 +74,7 @@ def build(folder: Path) -> ScenarioLayer:
         description=scenario.description,
         license=scenario.provenance.license,
         bundle=identity,
-        tools=digest.tools_hash(bundle.tools),
+        tools=model.digest_of(files["tools.json"]),  # as `digest.tools_hash` has it, over the same text
         seed=seeds.state_hash(database),
     )
 
@@ -115,7 +116,7 @@ def _limited(chunks: Iterable[bytes], name: str) -> Iterable[bytes]:
 
 def _tar(files: Mapping[str, bytes]) -> bytes:
     """Files and the folders above them, sorted; owned by root, readable by all, from the beginning of time."""
-    folders = {str(folder) for path in files for folder in Path(path).parents} - {"."}
+    folders = {path[:end] for path in files for end, character in enumerate(path) if character == "/"}
     output = io.BytesIO()
     with tarfile.open(fileobj=output, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for path in sorted((*folders, *files)):

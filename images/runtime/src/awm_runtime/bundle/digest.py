@@ -22,7 +22,12 @@ def digest(bundle: model.Bundle | Path) -> str:
     """
     if isinstance(bundle, Path):
         bundle = reading.read(bundle)
-    lines = sorted(f"{path}\0{hashlib.sha256(content).hexdigest()}\n" for path, content in files(bundle).items())
+    return of(files(bundle))
+
+
+def of(contents: Mapping[str, bytes]) -> str:
+    """The identity of the bundle with these `files`."""
+    lines = sorted(f"{path}\0{hashlib.sha256(content).hexdigest()}\n" for path, content in contents.items())
     return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
 
 
