@@ -154,7 +154,7 @@ def test_an_answer_that_the_caller_has_is_not_sent_again_until_it_changes(
         ("/v1/scenarios/rovr/tasks", {}, problems.Code.UNKNOWN_SCENARIO),
         ("/v1/scenarios/..%2F..%2Fetc/tasks", {}, problems.Code.BAD_REQUEST),
         ("/v1/scenarios/%00", {}, problems.Code.UNKNOWN_SCENARIO),
-        ("/v1/scenarios", {"cursor": "zzz"}, problems.Code.BAD_REQUEST),
+        ("/v1/scenarios", {"cursor": "ZZZ"}, problems.Code.BAD_REQUEST),
         ("/v1/scenarios", {"limit": 0}, problems.Code.BAD_REQUEST),
         ("/v1/scenarios", {"tier": "platinum"}, problems.Code.BAD_REQUEST),
         ("/v1/tasks", {"split": "all"}, problems.Code.BAD_REQUEST),

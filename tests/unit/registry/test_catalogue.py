@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -242,7 +243,10 @@ def test_a_cursor_outlives_a_reload(tmp_path: Path, snapshot: snapshots.Snapshot
     assert scenario_names(rest) == ["rover"]
 
 
-@hypothesis.given(cursor=st.text(max_size=40) | st.sampled_from(["W10", "e30", "WyJhIiwgImIiXQ", "MQ"]))
+@hypothesis.given(
+    cursor=st.text(max_size=40).filter(lambda text: re.fullmatch("[a-z0-9_]+(:[0-9]+)?", text) is None)
+    | st.sampled_from(["shop:", ":1", "shop:-1", "shop:1:2", "shop\n", "shop:1234567890", "x" * 201])
+)
 def test_a_strange_cursor_is_a_bad_request(cursor: str) -> None:
     empty = snapshots.Snapshot([], {}, [], Path("nowhere"))
     with pytest.raises(problems.ProblemError) as caught:

@@ -13,7 +13,7 @@ from awm_runtime.bundle import model as bundles
 
 _LongText = Annotated[str | None, fastapi.Query(max_length=200)]
 Limit = Annotated[int, fastapi.Query(ge=1, le=paging.MOST)]
-Cursor = Annotated[str | None, fastapi.Query(max_length=1000)]
+Cursor = Annotated[str | None, fastapi.Query(pattern=paging.CURSOR)]
 Split = Annotated[Literal["train", "test"] | None, fastapi.Query()]
 Tier = Annotated[bundles.Tier | None, fastapi.Query()]
 

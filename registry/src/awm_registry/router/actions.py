@@ -52,7 +52,7 @@ class Resolved(pydantic.BaseModel):
 class PrefetchRequest(pydantic.BaseModel):
     """The body of `POST /v1/prefetch`."""
 
-    model_config = pydantic.ConfigDict(extra="forbid")
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
     scenarios: list[str] = pydantic.Field(min_length=1, max_length=4096)
 
