@@ -60,15 +60,18 @@ def task_ids(page: paging.Page[tuple[snapshots.Card, model.Task]]) -> list[str]:
 def test_a_row_says_what_its_bundle_is(tmp_path: Path, snapshot: snapshots.Snapshot) -> None:
     folder = tmp_path / "bundles" / "rover"
     bundle = reading.read(folder)
-    assert snapshot.entry("rover") == model.Entry(
+    row = snapshot.entry("rover")
+    assert row.published_at is not None
+    assert row == model.Entry(
         name="rover",
         generation=1,
         tier="gold",
         folder=str(folder),
         bundle=digest.digest(bundle),
         tools_hash=digest.tools_hash(bundle.tools),
+        published_at=row.published_at,
     )
-    assert list(snapshot.tools(snapshot.entry("rover"))) == list(bundle.tools)
+    assert list(snapshot.tools(row)) == list(bundle.tools)
 
 
 def test_the_metadata_says_what_anybody_may_know_and_no_more(tmp_path: Path, snapshot: snapshots.Snapshot) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from awm_registry.catalogue import model, snapshots
@@ -35,6 +36,7 @@ class Filter:
         search: Words that all occur, in any case.
         name_part: What the name has in it, in any case.
         generation: Of the newest row.
+        published_since: When the newest row was published, at the earliest; one whose time is not known is no match.
         split, difficulty: Of tasks; of scenarios, that there is such a task.
     """
 
@@ -45,6 +47,7 @@ class Filter:
     difficulty: str | None = None
     name_part: str | None = None
     generation: int | None = None
+    published_since: datetime | None = None
 
     @property
     def words(self) -> list[str]:
@@ -55,10 +58,15 @@ class Filter:
         return (
             self.tier in (None, card.entry.tier)
             and self.generation in (None, card.entry.generation)
+            and self._takes_time(card.entry.published_at)
             and (self.name_part is None or self.name_part.lower() in card.entry.name)
             and (self.tag is None or self.tag in card.tags)
             and ((self.split is None and self.difficulty is None) or any(self.takes_kind(*kind) for kind in card.kinds))
         )
+
+    def _takes_time(self, published_at: datetime | None) -> bool:
+        since = self.published_since
+        return since is None or (published_at is not None and published_at >= since)
 
     def takes_kind(self, split: str, difficulty: str | None) -> bool:
         """Whether a task of this kind fits."""
