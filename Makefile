@@ -100,7 +100,7 @@ $(RUNTIME): $(shell find images -name '*.py' -o -name Dockerfile -o -name pyproj
 bench-images: setup $(RUNTIME) ## Measure the assembly, pushing and starting of 1,000 images (BENCH_ARGS="--quick")
 	@PYTHONPATH=tests $(BIN)/python -m bench.images $(BENCH_ARGS)
 
-bench-router: setup ## Measure what the router costs: table on standard error, JSON on standard output (BENCH_ARGS=--quick)
+bench-router: setup ## Measure what the router costs: table on standard error, JSON on standard output (BENCH_ARGS="--soak 600")
 	@PYTHONPATH=tests $(BIN)/python -m bench.router $(BENCH_ARGS)
 
 bench-builtin: setup ## Benchmark the built-in generator on 1,000 scenarios (BENCH_ARGS="--count 100")

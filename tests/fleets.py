@@ -27,13 +27,15 @@ class Directory:
     """A directory that a test writes: `directory.Directory`, usable from several threads.
 
     Attributes:
-        woken: The scenarios that were asked for, one entry each time.
+        woken: The scenarios that were asked for, one entry each time, as NAME or NAME@GENERATION.
         on_wake: What waking does; raises what it is to raise.
+        sleeping: What can be woken by generation; the ids begin with the scenario's name.
     """
 
     def __init__(self) -> None:
         self.woken: list[str] = []
         self.on_wake: Wake = _nothing
+        self.sleeping: list[directory.Dormant] = []
         self._instances: dict[directory.InstanceId, directory.Instance] = {}
         self._watchers: list[tuple[asyncio.AbstractEventLoop, asyncio.Queue[directory.Change]]] = []
 
@@ -52,8 +54,11 @@ class Directory:
         while True:
             yield await heard.get()
 
-    async def wake(self, scenario: str) -> None:
-        self.woken.append(scenario)
+    def dormant(self, scenario: str) -> Sequence[directory.Dormant]:
+        return [each for each in self.sleeping if each.id.startswith(scenario)]
+
+    async def wake(self, scenario: str, generation: int | None = None) -> None:
+        self.woken.append(scenario if generation is None else f"{scenario}@{generation}")
         await self.on_wake(scenario)
 
     def put(self, instance: directory.Instance) -> None:

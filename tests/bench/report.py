@@ -26,6 +26,9 @@ _FORMATS = {
     "seconds": ("", ".2f", " s"),
     "ratio": ("", ".3f", ""),
     "mb": ("", ",.1f", " MB"),
+    "errors": ("", ",.0f", " errors"),
+    "grown_mb": ("grown by ", ",.1f", " MB"),
+    "grown_descriptors": ("grown by ", ",.0f", " descriptors"),
     "mb_each": ("", ".2f", " MB each"),
     "kb_database": ("database ", ",.0f", " KB"),
 }

@@ -19,7 +19,7 @@ import router_process
 
 from awm_registry import directory
 from awm_registry.router import pool, requests, settings, wire
-from bench import load, report, serving, worlds
+from bench import cold, load, report, serving, soak, worlds
 
 _SCENARIOS = 4
 _ROUNDS = 3
@@ -34,10 +34,12 @@ class Size:
     batch: int
     at_once: int
     open: int
+    asleep: int
 
 
-FULL = Size(seconds=4, batch=1024, at_once=2000, open=10_000)
-QUICK = Size(seconds=1, batch=16, at_once=50, open=40)
+FULL = Size(seconds=4, batch=1024, at_once=2000, open=10_000, asleep=100)
+QUICK = Size(seconds=1, batch=16, at_once=50, open=40, asleep=2)
+KINDS = ("calls", "batch", "crowd", "memory", "cold")
 
 
 @dataclass(frozen=True)
@@ -69,23 +71,24 @@ def main() -> None:
     """Measures what a router costs."""
     parser = argparse.ArgumentParser(prog="make bench-router BENCH_ARGS=...", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a little of everything: shows that it runs, no more")
-    size = QUICK if parser.parse_args().quick else FULL
+    parser.add_argument("--only", action="append", default=[], choices=KINDS, help="only this; may be repeated")
+    parser.add_argument("--soak", type=float, metavar="SECONDS", help="only this: half load for so long")
+    given = parser.parse_args()
+    size = QUICK if given.quick else FULL
     load.require()
     machine = report.machine()
     _say(report.described(machine))
     rows = []
-    with _setting() as measured:
-        for row in measure(measured, size):
-            rows.append(row)
-            what, figures, targets, met = row.cells()
-            _say(f"{row.scenario[:14]:14}  {what:44}  {figures:62}  {targets}{'  ' if met else ''}{met}")
+    for row in _rows(given.only or KINDS, size) if given.soak is None else _soaked(given.soak):
+        rows.append(row)
+        what, figures, targets, met = row.cells()
+        _say(f"{row.scenario[:14]:14}  {what:44}  {figures:62}  {targets}{'  ' if met else ''}{met}")
     print(json.dumps({"machine": machine, "rows": [row.document() for row in rows]}, indent=1))
 
 
 @contextlib.contextmanager
 def _setting() -> Iterator[Setting]:
-    disk = _MEMORY_DISK if _MEMORY_DISK.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="awm-bench-", dir=disk) as folder, contextlib.ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="awm-bench-", dir=_disk()) as folder, contextlib.ExitStack() as stack:
         home = Path(folder)
         found = list(worlds.prepared([], home / "bundles"))[:_SCENARIOS]
         bundles = {world.name: world.bundle.root for world in found}
@@ -103,12 +106,26 @@ def _setting() -> Iterator[Setting]:
         yield Setting(found, instances, routers.url, psutil.Process(routers.processes[0].pid))
 
 
-def measure(measured: Setting, size: Size) -> Iterator[report.Row]:
-    """All rows."""
-    yield from _calls(measured, size)
-    yield _batch(measured, size)
-    yield _crowd(measured, size)
-    yield _memory(measured, size)
+def _rows(wanted: Sequence[str], size: Size) -> Iterator[report.Row]:
+    """What is asked for; all that needs a few scenarios before the same router."""
+    kinds = {"calls": _calls, "batch": _batch, "crowd": _crowd, "memory": _memory}
+    if "cold" in wanted:
+        yield from _cold(size)
+    if set(wanted) & set(kinds):
+        with _setting() as measured:
+            for kind in (each for each in kinds if each in wanted):
+                yield from kinds[kind](measured, size)
+
+
+def _cold(size: Size) -> Iterator[report.Row]:
+    found = cold.bundles(size.asleep)
+    with tempfile.TemporaryDirectory(prefix="awm-bench-", dir=_disk()) as folder:
+        yield from cold.measure(found, Path(folder), episodes=size.batch)
+
+
+def _soaked(seconds: float) -> Iterator[report.Row]:
+    with _setting() as measured:
+        yield soak.measure(measured.url, measured.worlds, measured.router, seconds=seconds)
 
 
 def _calls(measured: Setting, size: Size) -> Iterator[report.Row]:
@@ -154,15 +171,15 @@ def _median(loads: Sequence[load.Load]) -> dict[str, float]:
     }
 
 
-def _batch(measured: Setting, size: Size) -> report.Row:
+def _batch(measured: Setting, size: Size) -> Iterator[report.Row]:
     began = time.perf_counter()
     opened = measured.open(size.batch)
     seconds = time.perf_counter() - began
     limit = report.Limit("seconds", "below", 3.0)
-    return report.Row(measured.name, f"open {len(opened)} episodes by one request", {"seconds": seconds}, (limit,))
+    yield report.Row(measured.name, f"open {len(opened)} episodes by one request", {"seconds": seconds}, (limit,))
 
 
-def _crowd(measured: Setting, size: Size) -> report.Row:
+def _crowd(measured: Setting, size: Size) -> Iterator[report.Row]:
     """So many requests on so many connections at the same moment."""
     episodes = measured.open(len(measured.worlds))
     began = time.perf_counter()
@@ -174,7 +191,7 @@ def _crowd(measured: Setting, size: Size) -> report.Row:
         "lost": counted["lost"],
     }
     what = f"{size.at_once} calls at the same moment"
-    return report.Row(measured.name, what, figures, (report.Limit("lost", "below", 1),))
+    yield report.Row(measured.name, what, figures, (report.Limit("lost", "below", 1),))
 
 
 async def _asked_at_once(measured: Setting, episodes: Sequence[str], count: int) -> Counter[str]:
@@ -210,7 +227,7 @@ async def _asked_at_once(measured: Setting, episodes: Sequence[str], count: int)
         client.close()
 
 
-def _memory(measured: Setting, size: Size) -> report.Row:
+def _memory(measured: Setting, size: Size) -> Iterator[report.Row]:
     """The router's memory when so many episodes were opened through it and each was called once."""
     while_open = 0
     connection = serving.Connection(measured.url)
@@ -221,7 +238,11 @@ def _memory(measured: Setting, size: Size) -> report.Row:
                 while_open += 1
     figures = {"mb": measured.router.memory_info().rss / 1e6}
     what = f"memory of the router with {while_open} episodes"
-    return report.Row(measured.name, what, figures, (report.Limit("mb", "below", 150.0),))
+    yield report.Row(measured.name, what, figures, (report.Limit("mb", "below", 150.0),))
+
+
+def _disk() -> Path | None:
+    return _MEMORY_DISK if _MEMORY_DISK.is_dir() else None
 
 
 def _say(text: str) -> None:

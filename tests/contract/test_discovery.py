@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import jsonschema
 import pytest
 
 from awm_registry import directory
-from awm_registry.catalogue import snapshots
+from awm_registry.catalogue import model, snapshots
 from awm_registry.discovery import routes, views
 from awm_runtime.contract import problems
 from awm_runtime.server import problem_responses
@@ -154,7 +155,7 @@ def test_an_answer_that_the_caller_has_is_not_sent_again_until_it_changes(
         ("/v1/scenarios/rovr/tasks", {}, problems.Code.UNKNOWN_SCENARIO),
         ("/v1/scenarios/..%2F..%2Fetc/tasks", {}, problems.Code.BAD_REQUEST),
         ("/v1/scenarios/%00", {}, problems.Code.UNKNOWN_SCENARIO),
-        ("/v1/scenarios", {"cursor": "zzz"}, problems.Code.BAD_REQUEST),
+        ("/v1/scenarios", {"cursor": "ZZZ"}, problems.Code.BAD_REQUEST),
         ("/v1/scenarios", {"limit": 0}, problems.Code.BAD_REQUEST),
         ("/v1/scenarios", {"tier": "platinum"}, problems.Code.BAD_REQUEST),
         ("/v1/tasks", {"split": "all"}, problems.Code.BAD_REQUEST),
@@ -198,6 +199,28 @@ def test_the_mcp_registrys_answers_are_what_its_schema_says(
         fits(one, "ServerResponse")
         assert one["server"] == found[2]
     fits(site.get("/v0.1/servers/dev.awm%2Frover/versions").json(), "ServerList")
+
+
+def test_a_version_was_published_when_its_bundle_first_stood_in_the_index(tmp_path: Path) -> None:
+    site = Site(catalogues.catalogue(tmp_path, SCENARIOS))
+    index = tmp_path / "catalogue" / model.INDEX
+    rows = json.loads(index.read_text())
+    for row in rows["entries"]:
+        row["published_at"] = "2026-02-01T00:00:00Z"
+    del rows["entries"][0]["published_at"]
+    index.write_text(json.dumps(rows))
+    began = datetime.now(UTC).replace(microsecond=0)
+    site.catalogue = catalogues.catalogue(tmp_path, SCENARIOS)
+    official = "io.modelcontextprotocol.registry/official"
+    listed = site.get("/v0.1/servers").json()
+    fits(listed, "ServerList")
+    times = [each["_meta"][official] for each in listed["servers"]]
+    assert [datetime.fromisoformat(each["publishedAt"]) >= began for each in times] == [True, False, False]
+    assert [each["publishedAt"] for each in times[1:]] == ["2026-02-01T00:00:00Z"] * 2
+    assert all(each["updatedAt"] == each["statusChangedAt"] == each["publishedAt"] for each in times)
+    for since, found in (("2026-02-01T00:00:00Z", 3), ("2026-02-01T01:00:01+01:00", 1), ("2126-01-01T00:00:00Z", 0)):
+        assert site.get("/v0.1/servers", updated_since=since).json()["metadata"]["count"] == found
+    assert site.get("/v0.1/servers", updated_since="2026-02-01T00:00:00").status_code == 400
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from awm_fleet import examples
 from awm_fleet.backends.docker import plans
 from awm_registry import client
+from awm_runtime.contract import problems
 
 AWM = [sys.executable, "-m", "awm_fleet"]
 
@@ -48,6 +49,29 @@ def fleet(tmp_path: Path, runtime_base: str) -> Iterator[dict[str, Any]]:
         for each in set(labelled("volume")) - volumes:
             run("docker", "volume", "rm", json.loads(each)["Name"])
         run("docker", "image", "rm", "-f", "awm/clinic:1", "awm/library:1")
+
+
+def test_a_container_reached_directly_asks_for_the_episodes_token(tmp_path: Path, runtime_base: str) -> None:
+    state, folder = tmp_path / "state", tmp_path / "keys"
+    run(*AWM, "token", "rotate", "--keys", folder)
+    token = run(*AWM, "token", "create", "--keys", folder, "--scope", "control")
+    volumes = set(labelled("volume"))
+    up = ["up", "--bundles", examples.path("library"), "--state", state, "--port", 0, "--backend", "docker"]
+    run(*AWM, *up, "--base", runtime_base, "--keys", folder, "--detach")
+    try:
+        url = json.loads(run(*AWM, "status", "--json", "--state", state))["url"]
+        with client.SyncFleet(url, token=token) as trainer, trainer.open("library", task="next-due") as episode:
+            direct = str(episode.view.direct_url)
+            with client.ToolClient(direct, token=episode.token) as agent:
+                assert agent.call("get_me", {}).is_error is False
+            with client.ToolClient(direct) as nobody, pytest.raises(problems.ProblemError) as caught:
+                nobody.tools()
+            assert caught.value.code is problems.Code.UNAUTHENTICATED
+            assert episode.verify("x").outcome == "failed"
+    finally:
+        run(*AWM, "down", "--state", state)
+        for each in set(labelled("volume")) - volumes:
+            run("docker", "volume", "rm", json.loads(each)["Name"])
 
 
 def _prefix(state: Path) -> str:

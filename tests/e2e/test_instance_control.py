@@ -417,8 +417,8 @@ def test_what_cannot_be_understood_is_a_problem_with_a_code(
     assert document["class"] == "agent"
 
 
-def test_a_seed_of_63_bits_is_kept_and_a_larger_one_refused(shop: instances.Running) -> None:
-    seed = 2**63 - 1
+def test_the_largest_seed_is_kept_and_a_larger_one_refused(shop: instances.Running) -> None:
+    seed = episodes.SEEDS - 1
     episode = shop.open(seed=seed)
     assert not shop.call(episode, "list_items").is_error
     assert shop.control.get(episode.id).seed == seed

@@ -47,6 +47,15 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
+class Dormant:
+    """An instance that comes back with its episodes when its generation is woken, whether it sleeps now or not."""
+
+    id: InstanceId
+    generation: int
+    bundle: str
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """What became of an instance; `instance` is None when it is gone."""
 
@@ -69,8 +78,17 @@ class Directory(Protocol):
         """Every change from now on. The first items are the instances that there are."""
         ...
 
-    async def wake(self, scenario: str) -> None:
+    def dormant(self, scenario: str) -> Sequence[Dormant]:
+        """What can be woken by generation, newest first; empty where a scenario is woken as a whole, and what is gone
+        never comes back."""
+        ...
+
+    async def wake(self, scenario: str, generation: int | None = None) -> None:
         """Asks for an instance of the scenario; returns when that is accepted, not when it is ready. Twice is fine.
+
+        Args:
+            scenario: Its name.
+            generation: Of which generation, one of `dormant`; by default of the newest.
 
         Raises:
             ProblemError: `unknown_scenario`; `at_capacity` with a time to try again; `start_failed` while its circuit

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -59,15 +60,18 @@ def task_ids(page: paging.Page[tuple[snapshots.Card, model.Task]]) -> list[str]:
 def test_a_row_says_what_its_bundle_is(tmp_path: Path, snapshot: snapshots.Snapshot) -> None:
     folder = tmp_path / "bundles" / "rover"
     bundle = reading.read(folder)
-    assert snapshot.entry("rover") == model.Entry(
+    row = snapshot.entry("rover")
+    assert row.published_at is not None
+    assert row == model.Entry(
         name="rover",
         generation=1,
         tier="gold",
         folder=str(folder),
         bundle=digest.digest(bundle),
         tools_hash=digest.tools_hash(bundle.tools),
+        published_at=row.published_at,
     )
-    assert list(snapshot.tools(snapshot.entry("rover"))) == list(bundle.tools)
+    assert list(snapshot.tools(row)) == list(bundle.tools)
 
 
 def test_the_metadata_says_what_anybody_may_know_and_no_more(tmp_path: Path, snapshot: snapshots.Snapshot) -> None:
@@ -242,7 +246,10 @@ def test_a_cursor_outlives_a_reload(tmp_path: Path, snapshot: snapshots.Snapshot
     assert scenario_names(rest) == ["rover"]
 
 
-@hypothesis.given(cursor=st.text(max_size=40) | st.sampled_from(["W10", "e30", "WyJhIiwgImIiXQ", "MQ"]))
+@hypothesis.given(
+    cursor=st.text(max_size=40).filter(lambda text: re.fullmatch("[a-z0-9_]+(:[0-9]+)?", text) is None)
+    | st.sampled_from(["shop:", ":1", "shop:-1", "shop:1:2", "shop\n", "shop:1234567890", "x" * 201])
+)
 def test_a_strange_cursor_is_a_bad_request(cursor: str) -> None:
     empty = snapshots.Snapshot([], {}, [], Path("nowhere"))
     with pytest.raises(problems.ProblemError) as caught:

@@ -239,6 +239,74 @@ def test_a_pin_that_nobody_serves_is_a_conflict_at_once(played: Callable[..., An
     played(story)
 
 
+OLDER, NEWER = (
+    dataclasses.replace(READY, id=directory.InstanceId(f"shop-g{number}"), generation=number, bundle=f"sha256:{number}")
+    for number in (1, 2)
+)
+
+
+def _two_generations(fleet: Fleet) -> None:
+    """Each can be woken by itself."""
+    fleet.directory.sleeping = [directory.Dormant(each.id, each.generation, each.bundle) for each in (NEWER, OLDER)]
+
+    async def wake(_: str) -> None:
+        fleet.directory.put(OLDER if fleet.directory.woken[-1] == "shop@1" else NEWER)
+
+    fleet.directory.on_wake = wake
+
+
+@pytest.mark.parametrize("pin", [{"generation": 1}, {"bundle": "sha256:1"}])
+def test_a_generation_that_is_pinned_is_woken_also_beside_a_newer_one(
+    played: Callable[..., Any], pin: dict[str, Any]
+) -> None:
+    async def story(fleet: Fleet) -> None:
+        _two_generations(fleet)
+        fleet.directory.put(NEWER)
+        assert await fleet.active.candidates("shop", **pin) == [OLDER]
+        assert fleet.directory.woken == ["shop@1"]
+
+    played(story)
+
+
+def test_an_episode_wakes_the_generation_that_holds_it(played: Callable[..., Any]) -> None:
+    async def story(fleet: Fleet) -> None:
+        _two_generations(fleet)
+        fleet.directory.put(NEWER)
+        assert await fleet.active.holder(ids.placement("shop", OLDER.id)) == OLDER
+        with pytest.raises(problems.ProblemError, match="is gone; others serve now"):
+            await fleet.active.holder(ids.placement("shop", "shop-g0"))
+        assert fleet.directory.woken == ["shop@1"]
+
+    played(story)
+
+
+def test_new_episodes_wake_the_newest_generation_though_an_older_one_is_awake(played: Callable[..., Any]) -> None:
+    async def story(fleet: Fleet) -> None:
+        _two_generations(fleet)
+        fleet.directory.put(OLDER)
+        assert fleet.active.serving("shop") == []
+        assert await fleet.active.candidates("shop") == [NEWER]
+        assert fleet.directory.woken == ["shop"]
+
+    played(story)
+
+
+def test_a_generation_that_does_not_start_says_so_though_another_serves(played: Callable[..., Any]) -> None:
+    async def story(fleet: Fleet) -> None:
+        _two_generations(fleet)
+        fleet.directory.put(NEWER)
+
+        async def wake(_: str) -> None:
+            fleet.directory.put(dataclasses.replace(OLDER, state="failed", reason="it is broken"))
+
+        fleet.directory.on_wake = wake
+        with pytest.raises(problems.ProblemError, match="it is broken") as caught:
+            await fleet.active.holder(ids.placement("shop", OLDER.id))
+        assert caught.value.code is problems.Code.START_FAILED
+
+    played(story)
+
+
 def test_a_directory_that_breaks_off_is_followed_again(
     catalogues: fleets.Catalogues, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

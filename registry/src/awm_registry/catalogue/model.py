@@ -43,6 +43,9 @@ class Entry(_Frozen):
     folder: str | None = pydantic.Field(None, description="The bundle's folder; for backends that run folders.")
     bundle: Digest = pydantic.Field(description="The bundle's digest.")
     tools_hash: Digest = pydantic.Field(description="The hash of the tool list as served.")
+    published_at: pydantic.AwareDatetime | None = pydantic.Field(
+        None, description="When this bundle first stood in the index; null: not known."
+    )
 
     @pydantic.field_validator("name")
     @classmethod

@@ -1,10 +1,13 @@
 """From bundles to a catalogue's files."""
 
+import contextlib
 import os
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
-from awm_registry.catalogue import model
+from awm_registry import errors
+from awm_registry.catalogue import model, reading
 from awm_runtime.bundle import digest
 from awm_runtime.bundle import model as bundles
 
@@ -61,12 +64,32 @@ def describe(bundle: bundles.Bundle, row: model.Entry, folder: Path) -> None:
 def write_index(rows: Iterable[model.Entry], folder: Path) -> model.Index:
     """Writes the index, sorted by name and generation, in place of an earlier one, all of it or nothing.
 
-    Without rows the earlier one stays: a fleet that follows it goes on serving.
+    A row whose bundle stood in the earlier one keeps its time, others are of now. Without rows the earlier one stays: a
+    fleet that follows it goes on serving.
     """
-    index = model.Index(entries=tuple(sorted(rows, key=lambda row: (row.name, row.generation))))
+    ordered = sorted(rows, key=lambda row: (row.name, row.generation))
+    times, now = _times(folder), datetime.now(UTC).replace(microsecond=0)
+    dated = [row.model_copy(update={"published_at": row.published_at or times.get(_key(row), now)}) for row in ordered]
+    index = model.Index(entries=tuple(dated))
     if index.entries:
         _replace(folder / model.INDEX, index.model_dump_json(indent=1, exclude_none=True).encode() + b"\n")
     return index
+
+
+def _times(folder: Path) -> dict[tuple[str, int, str], datetime]:
+    """When the rows of the earlier index were published, where it can be read."""
+    found = {}
+    with contextlib.suppress(errors.CatalogueError):
+        for value in reading.rows(folder / model.INDEX):
+            with contextlib.suppress(reading.Unreadable):
+                row = reading.entry(value)
+                if row.published_at is not None:
+                    found[_key(row)] = row.published_at
+    return found
+
+
+def _key(row: model.Entry) -> tuple[str, int, str]:
+    return (row.name, row.generation, row.bundle)
 
 
 def _replace(path: Path, content: bytes) -> None:

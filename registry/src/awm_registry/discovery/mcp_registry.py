@@ -4,6 +4,8 @@ The API is that of https://github.com/modelcontextprotocol/registry, `docs/refer
 A scenario is the server `dev.awm/NAME`, a generation the version `GENERATION.0.0`.
 """
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 import pydantic
@@ -74,22 +76,36 @@ class ServerList(_Wire):
     metadata: Metadata
 
 
-def servers(
-    fleet: views.Fleet, *, search: str | None, version: str | None, limit: int, cursor: str | None
-) -> ServerList:
-    """A page of servers, each at its latest version.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which servers.
 
-    Args:
+    Attributes:
         search: A part of the name.
         version: Only those of which this, or `latest`, is the latest version.
+        updated_since: Only those whose latest version was published then or later.
+    """
+
+    search: str | None = None
+    version: str | None = None
+    updated_since: datetime | None = None
+
+    def filter(self) -> paging.Filter:
+        """The same, of scenarios."""
+        return paging.Filter(
+            name_part=(self.search or "").removeprefix(f"{NAMESPACE}/") or None,
+            generation=None if self.version in (None, LATEST) else _generation(self.version),
+            published_since=self.updated_since,
+        )
+
+
+def servers(fleet: views.Fleet, wanted: Wanted, *, limit: int, cursor: str | None) -> ServerList:
+    """A page of servers, each at its latest version.
 
     Raises:
         ProblemError: `bad_request`: the cursor is none of ours.
     """
-    wanted = paging.Filter(name_part=(search or "").removeprefix(f"{NAMESPACE}/") or None)
-    if version not in (None, LATEST):
-        wanted = paging.Filter(name_part=wanted.name_part, generation=_generation(version))
-    page = paging.scenarios(fleet.catalogue, wanted, limit=limit, cursor=cursor)
+    page = paging.scenarios(fleet.catalogue, wanted.filter(), limit=limit, cursor=cursor)
     found = [_response(fleet, card, card.entry) for card in page.items]
     return ServerList(servers=found, metadata=Metadata(count=len(found), next_cursor=page.next_cursor))
 
@@ -140,8 +156,15 @@ def _response(fleet: views.Fleet, card: snapshots.Card, row: model.Entry) -> Ser
         version=f"{row.generation}.0.0",
         remotes=[Remote(url=fleet.mcp_url(name), headers=[_TOKEN] if fleet.asks_for_tokens else [])],
     )
-    meta = {_OFFICIAL: {"status": "active", "isLatest": row == card.entry}}
-    return ServerResponse(server=described, meta=meta)
+    meta = {"status": "active", "isLatest": row == card.entry, **_times(row)}
+    return ServerResponse(server=described, meta={_OFFICIAL: meta})
+
+
+def _times(row: model.Entry) -> dict[str, datetime]:
+    """When a version was published: nothing of it, and so its status neither, changes afterwards."""
+    if row.published_at is None:
+        return {}
+    return dict.fromkeys(("publishedAt", "updatedAt", "statusChangedAt"), row.published_at)
 
 
 def _short(text: str) -> str:

@@ -13,7 +13,7 @@ from awm_runtime.bundle import model as bundles
 
 _LongText = Annotated[str | None, fastapi.Query(max_length=200)]
 Limit = Annotated[int, fastapi.Query(ge=1, le=paging.MOST)]
-Cursor = Annotated[str | None, fastapi.Query(max_length=1000)]
+Cursor = Annotated[str | None, fastapi.Query(pattern=paging.CURSOR)]
 Split = Annotated[Literal["train", "test"] | None, fastapi.Query()]
 Tier = Annotated[bundles.Tier | None, fastapi.Query()]
 
@@ -94,12 +94,13 @@ def _add_mcp_registry(routes: fastapi.APIRouter, fleet: Callable[[fastapi.Reques
         request: fastapi.Request,
         search: _LongText = None,
         version: _LongText = None,
+        updated_since: pydantic.AwareDatetime | None = None,
         limit: Limit = paging.DEFAULT_LIMIT,
         cursor: Cursor = None,
     ) -> fastapi.Response:
         """The scenarios, as the MCP registry lists servers."""
-        found = mcp_registry.servers(fleet(request), search=search, version=version, limit=limit, cursor=cursor)
-        return answer(request, found)
+        wanted = mcp_registry.Wanted(search=search, version=version, updated_since=updated_since)
+        return answer(request, mcp_registry.servers(fleet(request), wanted, limit=limit, cursor=cursor))
 
     @routes.get("/v0.1/servers/{server:path}/versions", response_model=mcp_registry.ServerList)
     def versions(request: fastapi.Request, server: str) -> fastapi.Response:

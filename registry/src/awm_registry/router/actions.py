@@ -52,7 +52,7 @@ class Resolved(pydantic.BaseModel):
 class PrefetchRequest(pydantic.BaseModel):
     """The body of `POST /v1/prefetch`."""
 
-    model_config = pydantic.ConfigDict(extra="forbid")
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
     scenarios: list[str] = pydantic.Field(min_length=1, max_length=4096)
 
@@ -199,7 +199,7 @@ class Actions:
     async def _prefetch_one(self, name: str, url: str) -> Resolved | problems.ProblemError:
         try:
             scenario = self._catalogues.current.entry(name).name
-            if not placing.candidates(self._roster.of(scenario)):
+            if not self._active.serving(scenario):
                 await self._active.wake(scenario)
             return self._resolved(scenario, url, None)
         except problems.ProblemError as exc:
@@ -207,7 +207,7 @@ class Actions:
 
     def _resolved(self, scenario: str, url: str, direct: str | None) -> Resolved:
         known = self._roster.of(scenario)
-        best = placing.candidates(known)
+        best = self._active.serving(scenario)
         entry = self._catalogues.current.entry(scenario)
         return Resolved(
             scenario=scenario,

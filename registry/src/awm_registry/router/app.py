@@ -6,7 +6,6 @@ import ipaddress
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-import fastapi
 from starlette.types import Receive, Scope, Send
 
 from awm_registry import directory
@@ -18,6 +17,7 @@ from awm_registry.router import (
     authority,
     controls,
     defaults,
+    describing,
     discovery_routes,
     episode_routes,
     fleet_routes,
@@ -162,7 +162,7 @@ def create(
     meter.watch("awm_router_in_flight", "Requests that are with instances.", lambda: connections.busy)
 
     def gated(plane: routes.Plane) -> gate.Gate:
-        app = _app([each for each in table if each.plane == plane], tokens)
+        app = _app([each for each in table if each.plane == plane], tokens, asks_for_tokens=asks_for_tokens)
         return gate.Gate(app, guard=guard, limits=limits, meter=meter, url=options.url)
 
     return Router(
@@ -187,12 +187,10 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _app(table: Sequence[routes.Route], tokens: authority.Authority) -> fastapi.FastAPI:
-    app = fastapi.FastAPI(
-        title="AWM router", version="1", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
-    )
+def _app(table: Sequence[routes.Route], tokens: authority.Authority, *, asks_for_tokens: bool) -> describing.App:
+    app = describing.App(asks_for_tokens=asks_for_tokens)
     problem_responses.install(app)
-    admitting = routes.admitting(tokens)
+    admitting = routes.admitting(tokens, table)
     for each in table:
         each.add_to(app, admitting)
     return app

@@ -20,7 +20,15 @@ def table(catalogues: served.Catalogues, known: roster.Roster, *, asks_for_token
         )
 
     return [
-        routes.Route(method="GET", path=each.path, scope="control", endpoint=each.endpoint, model=each.response_model)
+        routes.Route(
+            method="GET",
+            path=each.path,
+            scope="control",
+            endpoint=each.endpoint,
+            model=each.response_model,
+            refuses=routes.OF_SCENARIOS if "{" in each.path else (),
+            revalidates=True,
+        )
         for each in discovery.create(fleet).routes
         if isinstance(each, routing.APIRoute)
     ]

@@ -7,7 +7,7 @@ from fastapi import responses
 
 from awm_registry.router import actions as acting
 from awm_registry.router import metrics, roster
-from awm_registry.router.routes import Caller, Route, Url
+from awm_registry.router.routes import OF_INSTANCES, Caller, Route, Url
 
 _MOST_WAIT_S = 600.0
 
@@ -49,7 +49,7 @@ def table(actions: acting.Actions, known: roster.Roster, meter: metrics.Metrics)
         return app.openapi()
 
     return [
-        Route(method="GET", path="/v1/resolve/{name}", scope="control", endpoint=resolve),
+        Route(method="GET", path="/v1/resolve/{name}", scope="control", endpoint=resolve, refuses=OF_INSTANCES),
         Route(method="POST", path="/v1/prefetch", scope="control", endpoint=prefetch, status=202),
         Route(method="GET", path="/openapi.json", scope="control", endpoint=describe),
         *(

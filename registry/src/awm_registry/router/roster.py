@@ -52,9 +52,13 @@ class Roster:
         """Every instance."""
         return self._fleet.all()
 
-    async def wake(self, scenario: str) -> None:
+    def dormant(self, scenario: str) -> Sequence[directory.Dormant]:
+        """What can be woken by generation; see `Directory.dormant`."""
+        return self._fleet.dormant(scenario)
+
+    async def wake(self, scenario: str, generation: int | None = None) -> None:
         """Asks for an instance; see `Directory.wake`."""
-        await self._fleet.wake(scenario)
+        await self._fleet.wake(scenario, generation)
 
     def scenario(self, where: ids.Placement) -> str | None:
         """The scenario whose mark an episode's id carries; None where the fleet serves none like it any more."""

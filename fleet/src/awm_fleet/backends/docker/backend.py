@@ -18,6 +18,7 @@ from awm_fleet.backends.docker import engine, environments, plans
 from awm_generator.images import assembly, layers, model, outputs, references, sources
 from awm_registry import directory
 from awm_runtime import errors
+from awm_runtime.server import keeper
 
 logger = logging.getLogger("awm.fleet")
 
@@ -41,6 +42,7 @@ class DockerBackend:
         fleet: The fleet's name: lower-case letters, digits and `-`.
         base: The runtime's base image, on which bundles without an image are built.
         limits: What each container may use.
+        keys: The public keys of the tokens that routers sign; None: no tokens are asked for.
 
     Raises:
         TransientError: No engine answers.
@@ -54,7 +56,11 @@ class DockerBackend:
         fleet: str = "local",
         base: references.Reference | None = None,
         limits: plans.Limits = plans.Limits(),  # noqa: B008 - frozen
+        keys: Path | None = None,
     ) -> None:
+        if keys is not None:
+            keeper.refuse_private_keys(keys)
+        self._keys = keys
         self.engine = engine.Engine(fleet)
         self.feed = feeds.Feed()
         self.http = httpx.AsyncClient(timeout=_PATIENCE, trust_env=False)
@@ -129,6 +135,7 @@ class DockerBackend:
             fleet=self.engine.fleet,
             limits=self._limits,
             token=plans.token(self._secret, identities.instance_id(spec)),
+            keys=self._keys,
         )
 
     async def _built(self, spec: protocol.EnvironmentSpec) -> str:

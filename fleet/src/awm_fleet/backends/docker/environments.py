@@ -158,7 +158,7 @@ class Environment:
             state="starting",
             agent_url=f"http://{found.address}:{plans.AGENT_PORT}",
             control_url=f"http://{found.address}:{plans.CONTROL_PORT}",
-            control_token=plan.token,
+            control_token=plan.token if plan.keys is None else None,
         )
         if not found.running:
             self._host.feed.publish(instance)

@@ -43,12 +43,13 @@ class LocalDockerBackend(containers.DockerBackend):
 
 
 @contextlib.asynccontextmanager
-async def backend(state: Path, base: str | None) -> AsyncIterator[LocalDockerBackend]:
+async def backend(state: Path, base: str | None, *, keys: Path | None = None) -> AsyncIterator[LocalDockerBackend]:
     """The backend of a state folder, which this process holds meanwhile. At its end the containers end, in order.
 
     Args:
         state: The state folder.
         base: The runtime's base image; by default the one that `make images` left at the engine.
+        keys: The public keys of the tokens that routers sign; None: no tokens are asked for.
 
     Raises:
         PermanentError: The state folder is in use, or the engine may not be used.
@@ -59,7 +60,7 @@ async def backend(state: Path, base: str | None) -> AsyncIterator[LocalDockerBac
     try:
         fleet = hashlib.sha256(bytes(held.folder)).hexdigest()[:8]
         chosen = base or f"docker:awm-runtime:{importlib.metadata.version('awm-fleet')}"
-        running = LocalDockerBackend(held.folder, fleet=fleet, base=references.parse(chosen))
+        running = LocalDockerBackend(held.folder, fleet=fleet, base=references.parse(chosen), keys=keys)
         try:
             yield running
         finally:

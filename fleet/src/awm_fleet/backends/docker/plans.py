@@ -5,6 +5,7 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from awm_fleet.backends import identities, protocol
@@ -18,6 +19,7 @@ REVISION = "dev.awm.fleet.revision"
 AGENT_PORT, CONTROL_PORT = 8001, 8002
 USER = "10001:10001"
 _MIB = 1 << 20
+_KEYS = "/keys"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class Plan:
         fleet: The name of the fleet that it belongs to.
         limits: What it may use.
         token: What opens its control plane; only its hash goes into the container.
+        keys: The public keys of the tokens that routers sign, which it checks instead on both planes.
     """
 
     spec: protocol.EnvironmentSpec
@@ -56,6 +59,7 @@ class Plan:
     fleet: str
     limits: Limits
     token: str
+    keys: Path | None = None
 
     @property
     def id(self) -> directory.InstanceId:
@@ -70,7 +74,8 @@ class Plan:
     def revision(self) -> str:
         """Changes with whatever a running container cannot take in."""
         document = {name: value for name, value in self._document().items() if name != "idle_s"}
-        said = json.dumps([document, asdict(self.limits), self.token_hash], sort_keys=True)
+        keys = [] if self.keys is None else [str(self.keys)]
+        said = json.dumps([document, asdict(self.limits), self.token_hash, *keys], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     @property
@@ -89,7 +94,7 @@ class Plan:
     def options(self) -> dict[str, Any]:
         """How the Docker SDK's `create_host_config` takes it: nothing that a scenario does not need."""
         return {
-            "binds": {self.name: {"bind": "/state", "mode": "rw"}},
+            "binds": {self.name: {"bind": "/state", "mode": "rw"}, **self._keys_bind()},
             "cap_drop": ["ALL"],
             "log_config": {"Type": "json-file", "Config": {"max-size": str(self.limits.log_bytes), "max-file": "2"}},
             "mem_limit": self.limits.memory_bytes,
@@ -107,7 +112,20 @@ class Plan:
         """Its environment; settings of an instance and no others, so that no secret gets in by mistake."""
         known = {f"{settings.PREFIX}{name.upper()}" for name in settings.Settings.__dataclass_fields__}
         chosen = {name: value for name, value in self.spec.settings.items() if name in known}
-        return {**chosen, server.TOKEN_HASH_VARIABLE: self.token_hash}
+        return {**chosen, **self._admission()}
+
+    def _keys_bind(self) -> dict[str, dict[str, str]]:
+        return {} if self.keys is None else {str(self.keys.parent): {"bind": _KEYS, "mode": "ro"}}
+
+    def _admission(self) -> dict[str, str]:
+        """How it tells who may use it."""
+        if self.keys is None:
+            return {server.TOKEN_HASH_VARIABLE: self.token_hash}
+        return {
+            server.KEYS_VARIABLE: f"{_KEYS}/{self.keys.name}",
+            server.ID_VARIABLE: self.id,
+            server.TEAM_VARIABLE: self.spec.team,
+        }
 
 
 def object_name(fleet: str, id: str) -> str:

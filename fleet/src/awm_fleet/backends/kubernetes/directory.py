@@ -65,7 +65,11 @@ class ClusterDirectory:
         finally:
             self._listeners.discard(heard)
 
-    async def wake(self, scenario: str) -> None:
+    def dormant(self, scenario: str) -> Sequence[directory.Dormant]:  # noqa: ARG002
+        """None: a pod that went took its episodes with it."""
+        return ()
+
+    async def wake(self, scenario: str, generation: int | None = None) -> None:  # noqa: ARG002
         """Asks for a pod, by the environment's scale and nothing else.
 
         Raises:

@@ -41,7 +41,8 @@ def create(fleet: fleets.LocalFleet, *, status: Status, stop: Callable[[], None]
         return responses.StreamingResponse(_lines(fleet), media_type="application/x-ndjson")
 
     async def wake(request: requests.Request) -> responses.Response:
-        await fleet.wake(request.path_params["scenario"])
+        generation = request.query_params.get("generation", "")
+        await fleet.wake(request.path_params["scenario"], int(generation) if generation.isdecimal() else None)
         return _json({"version": fleet.version}, 202)
 
     async def logs(request: requests.Request) -> responses.Response:

@@ -9,7 +9,7 @@ from pathlib import Path
 from awm_fleet.backends import feeds, identities, protocol
 from awm_fleet.backends.process import environments, journals, spawning, states, wakings
 from awm_registry import directory
-from awm_runtime.server import configuration, folders, sockets
+from awm_runtime.server import configuration, folders, keeper, sockets
 
 logger = logging.getLogger("awm.fleet")
 
@@ -22,18 +22,24 @@ class ProcessBackend:
     Args:
         state: The state folder; this process alone holds it.
         variables: The environment variables; what instances see of them is scrubbed.
+        keys: The public keys of the tokens that routers sign; None: no tokens are asked for.
 
     Raises:
-        PermanentError: The state folder is in use, is another version's, or cannot be written.
+        PermanentError: The state folder is in use, is another version's, or cannot be written; private keys are beside
+            the public ones.
     """
 
-    def __init__(self, state: Path, variables: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, state: Path, variables: Mapping[str, str] = os.environ, *, keys: Path | None = None) -> None:
+        if keys is not None:
+            keeper.refuse_private_keys(keys)
+        self._keys = keys
         self._state = states.take(state)
         sockets.raise_descriptor_limit()
         self._variables = configuration.scrubbed(variables)
         self._feed = feeds.Feed()
         self._environments: dict[protocol.Key, environments.Environment] = {}
-        self._spawner = spawning.spawner(self._variables, owner=str(self._state.folder))
+        checking = {} if keys is None else {configuration.PRELOAD_VARIABLE: "awm_runtime.token_checking"}
+        self._spawner = spawning.spawner(self._variables | checking, owner=str(self._state.folder))
         self._closed = False
         self._tending = asyncio.create_task(self._tend(), name="tend the zygotes")
 
@@ -83,7 +89,7 @@ class ProcessBackend:
     def _environment(self, key: protocol.Key) -> environments.Environment:
         if key not in self._environments:
             self._environments[key] = environments.Environment(
-                key, self._home(key), spawner=self._spawner, feed=self._feed, variables=self._variables
+                key, self._home(key), spawner=self._spawner, feed=self._feed, variables=self._variables, keys=self._keys
             )
         return self._environments[key]
 

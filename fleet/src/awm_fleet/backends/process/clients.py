@@ -11,9 +11,11 @@ from urllib import parse
 
 import httpx
 
-from awm_fleet.backends import feeds
+from awm_fleet.backends import feeds, identities, protocol
 from awm_fleet.backends.process import api, controls
 from awm_registry import directory
+from awm_registry.catalogue import model
+from awm_registry.router import served
 from awm_runtime.contract import problems
 
 logger = logging.getLogger("awm.fleet")
@@ -33,9 +35,13 @@ class SupervisorDirectory:
 
     Args:
         socket: The supervisor's socket file.
+        catalogues: What the fleet serves; without it generations are not told apart.
     """
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, catalogues: served.Catalogues | None = None) -> None:
+        self._catalogues = catalogues
+        self._dormant: dict[str, list[directory.Dormant]] = {}
+        self._dormant_of: object = None
         transport = httpx.AsyncHTTPTransport(uds=str(socket))
         self._http = httpx.AsyncClient(transport=transport, base_url=_BASE_URL, timeout=_PATIENCE_S)
         self._feed = feeds.Feed()
@@ -52,9 +58,18 @@ class SupervisorDirectory:
     def watch(self) -> AsyncIterator[directory.Change]:
         return self._feed.watch()
 
-    async def wake(self, scenario: str) -> None:
+    def dormant(self, scenario: str) -> Sequence[directory.Dormant]:
+        current = self._catalogues.current if self._catalogues is not None else None
+        if current is not self._dormant_of and current is not None:
+            self._dormant, self._dormant_of = {}, current
+            for row in reversed(current.entries.values()):
+                self._dormant.setdefault(row.name, []).append(_dormant(row))
+        return self._dormant.get(scenario, ())
+
+    async def wake(self, scenario: str, generation: int | None = None) -> None:
+        wanted = {} if generation is None else {"generation": generation}
         try:
-            answer = await self._http.post(f"/v1/wake/{parse.quote(scenario, safe='')}")
+            answer = await self._http.post(f"/v1/wake/{parse.quote(scenario, safe='')}", params=wanted)
         except httpx.TransportError as exc:
             raise problems.ProblemError(
                 problems.Code.STARTING, "the fleet's supervisor does not answer now", retry_after_s=1.0
@@ -115,3 +130,9 @@ class SupervisorDirectory:
         while self._version < version:
             self._heard.clear()
             await self._heard.wait()
+
+
+def _dormant(row: model.Entry) -> directory.Dormant:
+    """The instance of a row, as the backend calls it."""
+    spec = protocol.EnvironmentSpec(scenario=row.name, generation=row.generation, digest=row.bundle)
+    return directory.Dormant(identities.instance_id(spec), row.generation, row.bundle)

@@ -44,6 +44,7 @@ class Environment:
         spawner: What starts its processes.
         feed: Where its instance is told.
         variables: The settings that hold for all environments.
+        keys: The public keys of the tokens that routers sign; None: no tokens are asked for.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class Environment:
         spawner: spawning.Spawner,
         feed: feeds.Feed,
         variables: dict[str, str],
+        keys: Path | None = None,
     ) -> None:
         self._key = key
         self._home = home
         self._spawner = spawner
         self._feed = feed
         self._variables = variables
+        self._keys = keys
         self._spec: protocol.EnvironmentSpec | None = None
         self._wanted = False
         self._dozing = False
@@ -119,7 +122,7 @@ class Environment:
 
     def _wake(self, spec: protocol.EnvironmentSpec, limits: settings.Settings) -> None:
         try:
-            self._waking = wakings.Waking(spec, self._home, limits)
+            self._waking = wakings.Waking(spec, self._home, limits, keys=self._keys)
         except OSError as exc:
             self._wanted = False
             raise errors.TransientError(f"{spec.scenario} cannot be woken: {_reason(exc)}", retry_after_s=5.0) from exc
@@ -135,7 +138,9 @@ class Environment:
                     break
                 self._feed.remove(waking.id)  # replaced
                 waking.close()
-                waking = self._waking = wakings.Waking(self._spec, self._home, self._limits(self._spec))
+                waking = self._waking = wakings.Waking(
+                    self._spec, self._home, self._limits(self._spec), keys=self._keys
+                )
                 self._feed.publish(waking.instance("starting"))
             self._feed.remove(waking.id)
         except (lives.StartFailed, OSError) as exc:

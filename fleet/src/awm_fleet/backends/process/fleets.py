@@ -86,13 +86,13 @@ class LocalFleet:
         """How many changes of instances there were."""
         return self._backend.version
 
-    async def wake(self, scenario: str) -> None:
-        """Asks for an instance of a scenario's newest generation; see `Directory.wake`.
+    async def wake(self, scenario: str, generation: int | None = None) -> None:
+        """Asks for an instance of a scenario's generation, by default the newest; see `Directory.wake`.
 
         Raises:
             ProblemError: `unknown_scenario`, `at_capacity`, `start_failed`.
         """
-        entry = self._newest(scenario)
+        entry = self._entry(scenario, generation)
         try:
             async with self._renewing:
                 self._shelf, entry = await asyncio.to_thread(shelves.renewed, self._shelf, entry)
@@ -154,8 +154,13 @@ class LocalFleet:
             idle_s=self._idle_s,
         )
 
-    def _newest(self, scenario: str) -> model.Entry:
-        return max(self._generations(scenario), key=lambda each: each.generation)
+    def _entry(self, scenario: str, generation: int | None) -> model.Entry:
+        found = [each for each in self._generations(scenario) if generation in (None, each.generation)]
+        if not found:
+            raise problems.ProblemError(
+                problems.Code.UNKNOWN_SCENARIO, f"{scenario} has no generation {generation} here; see `awm status`"
+            )
+        return max(found, key=lambda each: each.generation)
 
     def _generations(self, scenario: str) -> list[model.Entry]:
         found = [each for each in self._shelf.entries if each.name == scenario]

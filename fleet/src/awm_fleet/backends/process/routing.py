@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 async def _serve(state: Path, listening: socket.socket, options: app.Options, *, keys: Path | None) -> None:
     catalogues = sources.Catalogues(state / states.CATALOGUE)
-    async with clients.SupervisorDirectory(states.socket_path(state)).following() as fleet:
+    async with clients.SupervisorDirectory(states.socket_path(state), catalogues).following() as fleet:
         router = app.create(
             fleet, catalogues, options, tokens=authorities.TokenAuthority(keys) if keys is not None else None
         )

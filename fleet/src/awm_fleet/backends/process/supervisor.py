@@ -15,6 +15,7 @@ from typing import Any, Literal
 from awm_fleet import shelves
 from awm_fleet.backends.process import api, backend, fleets, routers, states
 from awm_registry.router import settings as router_settings
+from awm_registry.tokens import keys
 from awm_runtime import errors
 from awm_runtime.server import configuration, orphans
 
@@ -133,8 +134,9 @@ async def _serve(options: Options, on_ready: Callable[[Ready], None], variables:
 @contextlib.asynccontextmanager
 async def _backend(options: Options, variables: Mapping[str, str]) -> AsyncIterator[fleets.LocalBackend]:
     """The backend that is asked for; at the end nothing of it runs, and episodes stay."""
+    public = options.keys.resolve() / keys.PUBLIC if options.keys is not None else None
     if options.backend == "process":
-        processes = backend.ProcessBackend(options.state, variables)
+        processes = backend.ProcessBackend(options.state, variables, keys=public)
         try:
             yield processes
         finally:
@@ -144,7 +146,7 @@ async def _backend(options: Options, variables: Mapping[str, str]) -> AsyncItera
         from awm_fleet.backends.docker import local
     except ModuleNotFoundError as exc:
         raise errors.PermanentError("containers need the docker extra: install awm-fleet[docker]") from exc
-    async with local.backend(options.state, options.base) as containers:
+    async with local.backend(options.state, options.base, keys=public) as containers:
         yield containers
 
 

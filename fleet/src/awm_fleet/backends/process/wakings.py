@@ -31,17 +31,21 @@ class Waking:
         spec: What is wanted.
         home: The environment's folder.
         limits: The instance's settings.
+        keys: The public keys of the tokens that routers sign, which the instance checks on both planes; None: a token
+            of its own opens its control plane, and nothing is asked for on the other.
 
     Raises:
         OSError: No descriptors or no room are left.
     """
 
-    def __init__(self, spec: protocol.EnvironmentSpec, home: Path, limits: settings.Settings) -> None:
+    def __init__(
+        self, spec: protocol.EnvironmentSpec, home: Path, limits: settings.Settings, *, keys: Path | None = None
+    ) -> None:
         self.spec = spec
         self.id = identities.instance_id(spec)
         self._home = home
         self._limits = limits
-        self._token = secrets.token_urlsafe(32)
+        self._token = secrets.token_urlsafe(32) if keys is None else None
         state = state_folder(spec, home)
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         with contextlib.ExitStack() as held:
@@ -53,7 +57,10 @@ class Waking:
                 bundle=str(spec.bundle.resolve()) if spec.bundle is not None else "",
                 state=str(state),
                 agent_url=sockets.url(_HOST, self._agent),
-                token_hash=hashlib.sha256(self._token.encode()).hexdigest(),
+                token_hash=hashlib.sha256(self._token.encode()).hexdigest() if self._token is not None else None,
+                keys=str(keys) if keys is not None else None,
+                id=self.id,
+                team=spec.team,
             )
             self._table = inflight.InFlightTable(self._config.in_flight)
             held.callback(self._table.close)

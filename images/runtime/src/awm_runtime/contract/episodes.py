@@ -15,14 +15,23 @@ DEFAULT_ID = EpisodeId("ep_default")
 DEFAULT_GROUP = "default"
 """The group of the episodes behind a router's `/s/{scenario}/mcp`."""
 
-SEEDS = 2**63
-"""Seeds are whole numbers from 0 up to this."""
+SEEDS = 2**53
+"""Seeds are whole numbers from 0 up to this: every reader of JSON keeps them exactly."""
 DEFAULT_TTL_S = 1800.0
 DEFAULT_RETAIN_S = 3600.0
 
 
 MOST_AT_ONCE = 4096
 """Episodes of an item, and items of a request."""
+
+
+def _whole(value: object) -> object:
+    """JSON has one kind of number: 16.0 is whole."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_Whole = pydantic.BeforeValidator(_whole)
+_Seed = Annotated[int, pydantic.Field(ge=0, lt=SEEDS), _Whole]
 _GivenId = Annotated[str, pydantic.Field(pattern=r"^ep_[a-z0-9]{1,60}$")]
 
 
@@ -34,20 +43,22 @@ def is_default(id: str, group: str | None) -> bool:
 class EpisodeItem(pydantic.BaseModel):
     """What is wanted of one item of an open request: `count` episodes of a task, or forks of another episode."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, populate_by_name=True)
 
     scenario: str | None = pydantic.Field(
         None,
         max_length=200,
         description="Which scenario, in any spelling; may be left out at an instance, which serves one, and of a fork.",
     )
-    generation: int | None = pydantic.Field(None, description="Only of this generation; by default whichever serves.")
+    generation: Annotated[int, _Whole] | None = pydantic.Field(
+        None, description="Only of this generation; by default whichever serves."
+    )
     bundle: str | None = pydantic.Field(None, description="Only of the bundle with this digest.")
     task: str | None = None
-    seed: int | None = pydantic.Field(
-        None, ge=0, lt=SEEDS, description="Seeds the randomness that scenario code sees; drawn when absent."
+    seed: _Seed | None = pydantic.Field(
+        None, description="Seeds the randomness that scenario code sees; drawn when absent."
     )
-    count: int = pydantic.Field(1, ge=1, le=MOST_AT_ONCE)
+    count: Annotated[int, pydantic.Field(ge=1, le=MOST_AT_ONCE), _Whole] = 1
     group: str | None = pydantic.Field(None, max_length=200)
     source: str | None = pydantic.Field(
         None, alias="from", description="Fork this episode: its state, clock, seed and calls."
@@ -76,7 +87,12 @@ class FleetEpisodeSpec(EpisodeItem):
     """An item as a router takes it."""
 
     model_config = pydantic.ConfigDict(
-        json_schema_extra={"anyOf": [{"required": ["scenario"]}, {"required": ["from"]}]}
+        json_schema_extra={
+            "anyOf": [
+                {"required": [name], "properties": {name: {"type": "string"}}, "type": "object"}
+                for name in ("scenario", "from")
+            ]
+        }
     )
 
     @pydantic.model_validator(mode="after")
@@ -89,7 +105,7 @@ class FleetEpisodeSpec(EpisodeItem):
 class _Terms(pydantic.BaseModel):
     """How long the episodes of an open request last."""
 
-    model_config = pydantic.ConfigDict(extra="forbid")
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
     ttl_s: float = pydantic.Field(DEFAULT_TTL_S, gt=0, le=30 * 86400)
     retain_s: float = pydantic.Field(DEFAULT_RETAIN_S, ge=0, le=30 * 86400)
@@ -113,9 +129,9 @@ class FleetOpenRequest(_Terms):
 class ResetRequest(pydantic.BaseModel):
     """The body of `POST /v1/episodes/{id}/reset`; may be absent."""
 
-    model_config = pydantic.ConfigDict(extra="forbid")
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
-    seed: int | None = pydantic.Field(None, ge=0, lt=SEEDS)
+    seed: _Seed | None = None
 
 
 class EpisodeView(pydantic.BaseModel):

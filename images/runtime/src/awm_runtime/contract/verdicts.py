@@ -12,7 +12,7 @@ OnEnvironmentError = Literal["mask", "score"]
 class VerifyRequest(pydantic.BaseModel):
     """The body of `POST /v1/episodes/{id}/verify`."""
 
-    model_config = pydantic.ConfigDict(extra="forbid")
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
     answer: str | None = None
     task: str | None = pydantic.Field(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from awm_runtime.server import hosts, settings
 
+PRELOAD_VARIABLE = "AWM_PRELOAD"
+"""Names modules that a zygote imports beside its own, for all that it forks."""
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "HOME")
 
 

@@ -39,7 +39,7 @@ def _live(request: dict[str, Any], descriptors: list[int]) -> int:
 
 
 if __name__ == "__main__":
-    for each in _PRELOADED:
+    for each in (*_PRELOADED, *os.environ.get(configuration.PRELOAD_VARIABLE, "").split()):
         importlib.import_module(each)
     engines.install()  # looks at every module, which would copy the pages of all of them into each fork
     inline.install()

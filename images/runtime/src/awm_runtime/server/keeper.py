@@ -82,6 +82,19 @@ class Address:
         return f"{self.agent_url}/mcp"
 
 
+def refuse_private_keys(keys: Path) -> None:
+    """Refuses public keys that scenario code could not be shown alone.
+
+    Raises:
+        PermanentError: Private keys are in the same folder.
+    """
+    if any(keys.parent.glob("*.pem")):
+        raise errors.PermanentError(
+            f"{keys.parent}: private keys are beside the public ones, and scenario code could read them: "
+            "give an instance a folder with the public file alone"
+        )
+
+
 class Keeper:
     """Keeps one instance running until it is told to stop. To be used in the main thread.
 
@@ -98,11 +111,8 @@ class Keeper:
                 f"{options.host} is reachable from other machines: give the control plane a token (AWM_CONTROL_TOKEN) "
                 "or the public keys of signed ones (AWM_TOKEN_KEYS)"
             )
-        if options.keys is not None and any(options.keys.parent.glob("*.pem")):
-            raise errors.PermanentError(
-                f"{options.keys.parent}: private keys are beside the public ones, and scenario code could read them: "
-                "give an instance a folder with the public file alone"
-            )
+        if options.keys is not None:
+            refuse_private_keys(options.keys)
         self._limits = settings.Settings.from_environment(environment)
         identity = digest.digest(options.bundle)
         if options.digest not in (None, identity):
