@@ -130,7 +130,7 @@ def _unchecked(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _fault(token: str, folder: Path, claims: dict[str, Any]) -> str | None:
     """Why a token is not good; None where it is."""
-    checker = token_checking.TokenChecker(folder / keys.PUBLIC, str(claims.get("aud")))
+    checker = token_checking.TokenChecker(keys.public(folder), str(claims.get("aud")))
     try:
         checker.claims(token)
     except problems.ProblemError as exc:
