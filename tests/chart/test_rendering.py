@@ -37,7 +37,9 @@ def values(tmp_path: Path, **changed: Any) -> str:
 
 @pytest.mark.parametrize("file", charts.VALUES, ids=lambda path: path.stem)
 def test_every_values_file_passes_lint(helm: Path, file: Path) -> None:
-    charts.run(helm, "lint", "--strict", charts.CHART, f"--values={file}")
+    said = charts.run(helm, "lint", "--strict", charts.CHART, f"--values={file}").splitlines()
+    assert "1 chart(s) linted, 0 chart(s) failed" in said
+    assert not [line for line in said if line.startswith(("[WARNING]", "[ERROR]"))]
 
 
 @pytest.mark.parametrize("file", charts.VALUES, ids=lambda path: path.stem)
@@ -96,10 +98,16 @@ def test_the_network_policies_select_what_the_controller_makes(helm: Path, tmp_p
     assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
     assert policy["spec"]["egress"] == []
     [rule] = policy["spec"]["ingress"]
-    [peer] = rule["from"]
-    [controller] = charts.named(made, "Deployment")
-    assert peer["podSelector"]["matchLabels"] == controller["spec"]["template"]["metadata"]["labels"]
-    assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "awm"}
+    allowed = [each["podSelector"]["matchLabels"] for each in rule["from"]]
+    deployments = charts.named(made, "Deployment")
+    assert allowed == [each["spec"]["template"]["metadata"]["labels"] for each in deployments]
+    assert {each["metadata"]["name"] for each in deployments} == {
+        "fleet-awm-fleet-controller",
+        "fleet-awm-fleet-router",
+    }
+    assert all(
+        each["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "awm"} for each in rule["from"]
+    )
 
 
 def test_a_team_has_its_own_namespace_with_pod_security_and_an_anchor(helm: Path) -> None:
@@ -130,10 +138,10 @@ def test_the_controller_may_do_what_it_does_and_no_more(helm: Path, tmp_path: Pa
         if each["metadata"]["namespace"] == "awm-default"
     ]
     granted = {resource for rule in role["rules"] for resource in rule["resources"]}
-    kinds = (api.ENVIRONMENTS, api.DEPLOYMENTS, api.PODS, api.QUOTAS, api.CONFIG_MAPS, api.SECRETS, api.EVENTS)
+    kinds = (api.ENVIRONMENTS, api.DEPLOYMENTS, api.PODS, api.QUOTAS, api.CONFIG_MAPS, api.EVENTS)
     assert granted == {each.plural for each in kinds} | {"environments/status", "pods/log"}
-    reads = [rule for rule in role["rules"] if rule["resources"] == ["secrets"] and "get" in rule["verbs"]]
-    assert [rule["resourceNames"] for rule in reads] == [[names.CONTROL_SECRET]]
+    [shown] = [rule for rule in role["rules"] if rule["resources"] == ["configmaps"] and "patch" in rule["verbs"]]
+    assert shown["resourceNames"] == [names.KEYS]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +159,7 @@ def test_the_controller_may_do_what_it_does_and_no_more(helm: Path, tmp_path: Pa
         ({"teams": [{"name": "a", "namespace": "awm"}]}, "release's own namespace"),
         ({"teams": []}, "teams"),
         ({"image": {"reference": "registry.example/control:1"}}, "reference"),
-        ({"image": {"reference": ""}}, "image.reference: give the controller's image by digest"),
+        ({"image": {"reference": ""}}, "image.reference: give the image of controller and router by digest"),
         ({"catalog": {"index": "[]"}}, "no catalogue index"),
         ({"catalog": {"index": "{}"}}, "no catalogue index"),
         ({"networkPolicy": {"controlPlaneEgress": [{"cidr": "anywhere", "ports": [1]}]}}, "cidr"),

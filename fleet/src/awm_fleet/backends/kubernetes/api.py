@@ -23,6 +23,7 @@ _SILENCE_S = 90.0
 _GONE = 410
 _CONFLICT = 409
 _NOT_FOUND = 404
+_FORBIDDEN = 403
 
 
 class ApiError(errors.TransientError):
@@ -47,6 +48,11 @@ class ApiError(errors.TransientError):
     def is_conflict(self) -> bool:
         """Whether somebody else wrote meanwhile."""
         return self.status == _CONFLICT
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether rights are missing."""
+        return self.status == _FORBIDDEN
 
     @property
     def is_not_found(self) -> bool:
