@@ -156,9 +156,6 @@ app.kubernetes.io/managed-by: awm-fleet
   {{- if eq .namespace $.Release.Namespace -}}
     {{- fail (printf "teams: %s has the release's own namespace %s; give it another" .name .namespace) -}}
   {{- end -}}
-  {{- if and .keys (not .keys.existingSecret) -}}
-    {{- fail (printf "teams: %s: keys wants existingSecret; without keys the controller makes them" .name) -}}
-  {{- end -}}
   {{- $_ := set $names .name true -}}{{- $_ := set $namespaces .namespace true -}}
 {{- end -}}
 {{- $ingress := .Values.router.ingress -}}
