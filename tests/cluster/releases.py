@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ class Release:
             yield process
 
     @contextlib.contextmanager
-    def router(self, *arguments: str) -> Iterator[Router]:
+    def router(self, *arguments: str, settings: Mapping[str, str] | None = None) -> Iterator[Router]:
         """A router with the configuration, the keys and the rights that the chart gives it, when it is ready."""
         held = self._folder / "keys"
         for each in self.teams:
@@ -114,7 +114,7 @@ class Release:
         command = [sys.executable, "-m", "awm_fleet", "router", f"--config={self._config()}", f"--keys={held}"]
         command += [f"--episode-ids={self._folder}/episode-ids.key", f"--index={self._folder}/index.json"]
         command += [f"--port={agent}", f"--control-port={control}", f"--metrics-port={metrics}", *arguments]
-        with fleets.running(command, self._folder, self.acting_as(ROUTER)) as process:
+        with fleets.running(command, self._folder, {**self.acting_as(ROUTER), **(settings or {})}) as process:
             made = Router(process, *(f"http://127.0.0.1:{each}" for each in (agent, control, metrics)), held)
             self.cluster.wait("the router", lambda: fleets.answers(f"{made.metrics}/readyz"))
             yield made

@@ -69,6 +69,10 @@ class Stub:
             return 204, b""
         if path == "/metrics":
             return 200, b'awm_calls_total{outcome="ok"} 0.0\n'
+        if path.endswith("/verify"):
+            return 200, {"outcome": "completed", "reward": 1.0, "mask": False, "state_hash": "-"}
+        if path.startswith("/v1/episodes/"):  # closed
+            return 204, b""
         if path == "/v1/episodes" and body:
             return 201, {"episodes": _opened(json.loads(body)), "rejected": []}
         if path == "/v1/episodes":

@@ -116,10 +116,9 @@ def load(folder: Path) -> list[Key]:
     return found
 
 
-def made(now: float) -> dict[str, bytes]:
-    """The first key as the files of a Secret, by their names."""
-    key = _generated(int(now))
-    return {f"{key.kid}.pem": _pem(key), PUBLIC_FILE: described([key]).encode()}
+def files(keys: Sequence[Key]) -> dict[str, bytes]:
+    """Keys as the files of a Secret, by their names."""
+    return {f"{key.kid}.pem": _pem(key) for key in keys} | {PUBLIC_FILE: described(keys).encode()}
 
 
 def parsed(files: Mapping[str, bytes]) -> list[Key]:
@@ -135,37 +134,47 @@ def parsed(files: Mapping[str, bytes]) -> list[Key]:
 
 
 def rotate(folder: Path, *, now: float, force: bool = False) -> Rotation:
-    """Adds a key and drops all but the one that signs now. The first key signs at once.
-
-    Args:
-        force: Also when the newest key has not signed yet: then the tokens that are in use stop being good.
+    """Adds a key to a folder and drops all but the one that signs now; see `rotated`.
 
     Raises:
         TokenError: The newest key has not settled, or the folder cannot be used.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     before = load(folder) if any(folder.glob("*.pem")) else []
+    kept, done = rotated(before, now=now, force=force)
+    _write(folder, kept[-1])
+    _publish(folder, kept)
+    for kid in done.dropped:
+        (folder / f"{kid}.pem").unlink(missing_ok=True)
+    return done
+
+
+def rotated(before: Sequence[Key], *, now: float, force: bool = False) -> tuple[Sequence[Key], Rotation]:
+    """A new key, with the one that signs now; the others are dropped. The first key signs at once.
+
+    Args:
+        before: The keys, oldest first.
+        force: Also when the newest key has not signed yet: then the tokens that are in use stop being good.
+
+    Raises:
+        TokenError: The newest key has not settled.
+    """
     if len(before) == _LIVE and signing(before, now) is not before[-1] and not force:
         waits = before[-1].made_at + SETTLE_S - now
         raise errors.TokenError(
             f"the key {before[-1].kid} signs in {waits:.0f} s only: rotate then, or give --force and lose the tokens "
             f"that {before[0].kid} signed"
         )
-    fresh = _make(folder, max([int(now), *(key.made_at + 1 for key in before)]))
+    fresh = _generated(max([int(now), *(key.made_at + 1 for key in before)]))
     kept = [*before[-(_LIVE - 1) :], fresh]
     dropped = tuple(key.kid for key in before if key not in kept)
-    _publish(folder, kept)
-    for kid in dropped:
-        (folder / f"{kid}.pem").unlink(missing_ok=True)
-    return Rotation(fresh.kid, fresh.made_at + SETTLE_S if before else now, dropped)
+    return kept, Rotation(fresh.kid, fresh.made_at + SETTLE_S if before else now, dropped)
 
 
-def _make(folder: Path, made_at: int) -> Key:
-    key = _generated(made_at)
+def _write(folder: Path, key: Key) -> None:
     descriptor = os.open(folder / f"{key.kid}.pem", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(_pem(key))
-    return key
 
 
 def _generated(made_at: int) -> Key:
@@ -187,7 +196,7 @@ def described(keys: Sequence[Key]) -> str:
     return json.dumps({"keys": listed}, indent=1) + "\n"
 
 
-def _publish(folder: Path, keys: list[Key]) -> None:
+def _publish(folder: Path, keys: Sequence[Key]) -> None:
     published = folder / PUBLIC
     published.parent.mkdir(exist_ok=True)
     unfinished = published.with_name(f".{published.name}.{os.getpid()}.part")

@@ -84,7 +84,7 @@ LEASES = Kind("coordination.k8s.io/v1", "leases")
 
 
 class Event(NamedTuple):
-    """What a watch tells: ADDED, MODIFIED, DELETED or BOOKMARK, and the object."""
+    """What a watch tells: ADDED, MODIFIED, DELETED or BOOKMARK, and the object; OPENED, and nothing, at first."""
 
     type: str
     document: dict[str, Any]
@@ -150,6 +150,7 @@ class Api:
         } | ({"labelSelector": selector} if selector else {})
         response = await self._send("GET", kind.path(namespace), query, timeout_s=_WATCH_S + 30)
         try:
+            yield Event("OPENED", {})
             while line := await asyncio.wait_for(response.content.readline(), _SILENCE_S):
                 event = json.loads(line)
                 if event["type"] == "ERROR":

@@ -101,9 +101,7 @@ class Keyrings:
             self._issuers.setdefault(team.namespace, issuing.Issuer(ring, team=team.name))
 
     async def _found(self, name: str) -> dict[str, bytes]:
-        """The files of a Secret."""
-        secret = await self._api.get(api.SECRETS, self._namespace, name)
-        return {file: base64.b64decode(content) for file, content in secret.get("data", {}).items()}
+        return _files(await self._api.get(api.SECRETS, self._namespace, name))
 
     async def _found_or_made(self, name: str, make: Callable[[], Mapping[str, bytes]]) -> dict[str, bytes]:
         """The files of a Secret, which is made where there is none; of two who make it, the first is right."""
@@ -115,8 +113,7 @@ class Keyrings:
         metadata: dict[str, Any] = {"name": name, "namespace": self._namespace, "labels": _LABELS}
         if self._config.anchor:
             metadata["ownerReferences"] = [await self._owner(self._namespace, self._config.anchor)]
-        data = {file: base64.b64encode(content).decode() for file, content in make().items()}
-        document = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
+        document = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": _data(make())}
         try:
             await self._api.create(api.SECRETS, self._namespace, document)
         except api.ApiError as exc:
@@ -148,8 +145,40 @@ class Keyrings:
 _LABELS = {names.MANAGED_BY: names.MANAGER}
 
 
+async def held(connection: api.Api, namespace: str, name: str) -> Keyring:
+    """The keys of a Secret, with one's own rights.
+
+    Raises:
+        ApiError: It cannot be read.
+        TokenError: It holds no usable key.
+    """
+    return Keyring(keys.parsed(_files(await connection.get(api.SECRETS, namespace, name))))
+
+
+async def rotate(connection: api.Api, namespace: str, name: str, *, force: bool) -> keys.Rotation:
+    """Rotates the keys of a Secret, with one's own rights; `keys.rotated` says how.
+
+    Raises:
+        ApiError: It cannot be read or written, or somebody else wrote it meanwhile.
+        TokenError: The newest key has not settled, or there is no usable one.
+    """
+    secret = await connection.get(api.SECRETS, namespace, name)
+    kept, done = keys.rotated(keys.parsed(_files(secret)), now=time.time(), force=force)
+    await connection.replace(api.SECRETS, secret | {"data": _data(keys.files(kept))})
+    return done
+
+
+def _files(secret: Mapping[str, Any]) -> dict[str, bytes]:
+    return {file: base64.b64decode(content) for file, content in secret.get("data", {}).items()}
+
+
+def _data(files: Mapping[str, bytes]) -> dict[str, str]:
+    return {file: base64.b64encode(content).decode() for file, content in files.items()}
+
+
 def _first_key() -> dict[str, bytes]:
-    return keys.made(time.time())
+    kept, _ = keys.rotated([], now=time.time())
+    return keys.files(kept)
 
 
 def _id_key() -> dict[str, bytes]:

@@ -20,9 +20,6 @@ from awm_runtime import errors
 
 logger = logging.getLogger(__name__)
 
-_STALE_S = 150.0
-"""Watches are heard of every minute at least; one that broke is begun again after 90 s of silence."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -104,7 +101,11 @@ async def serve(options: Options, sockets: serving.Sockets) -> None:
         meter = metrics.Metrics()
         index = catalogues.Index(options.index)
         served = [_Team(connection, each, config, options=options, index=index, meter=meter) for each in config.teams]
-        front = fronts.Teams({each.view.team.name: each.router for each in served}, meter, stale=lambda: _stale(served))
+        front = fronts.Teams(
+            {each.view.team.name: each.router for each in served},
+            meter,
+            stale=lambda: _stale(served, options.limits.stale_s),
+        )
         async with _watched(served):
             await serving.serve(front, sockets, options.limits)
     finally:
@@ -123,7 +124,7 @@ async def _watched(served: Sequence[_Team]) -> AsyncIterator[None]:
                 task.cancel()
 
 
-def _stale(served: Sequence[_Team]) -> str | None:
+def _stale(served: Sequence[_Team], most_s: float) -> str | None:
     """Why this router should get no requests: it does not know where the instances are.
 
     A team in whose namespace rights are missing is none of the others' concern.
@@ -134,7 +135,7 @@ def _stale(served: Sequence[_Team]) -> str | None:
     for view in heard:
         if not view.is_synced:
             return f"what is in {view.team.namespace} was not heard of yet"
-        if view.silence() > _STALE_S:
+        if view.silence() > most_s:
             return f"nothing was heard of {view.team.namespace} for {view.silence():.0f} s"
     return None
 

@@ -71,8 +71,10 @@ class Watcher(Generic[_Item]):
             try:
                 version = version or await self._list()
                 async for event in self._api.watch(self._kind, self._namespace, self._selector, version):
-                    version = self._take(event)
-                    backoff_s = _FIRST_BACKOFF_S
+                    self._heard()
+                    if event.type != "OPENED":
+                        version = self._take(event)
+                        backoff_s = _FIRST_BACKOFF_S
             except api.ApiError as exc:
                 self.fault = exc
                 if exc.is_gone:
@@ -99,13 +101,11 @@ class Watcher(Generic[_Item]):
             self.forget(name)
         for name, item in found.items():
             self._put(name, item)
-        self._heard()
         self.synced.set()
         return version
 
     def _take(self, event: api.Event) -> str:
         """Takes one event; returns the version that it brings the copy to."""
-        self._heard()
         version: str = event.document["metadata"]["resourceVersion"]
         if event.type == "DELETED":
             self.forget(event.document["metadata"]["name"])
