@@ -81,7 +81,7 @@ def test_agents_and_trainers_of_two_teams_meet_their_own_scenarios_only(
 def test_sleeping_scenarios_are_described_by_the_catalogues_files_and_not_woken(
     release: releases.Release, tmp_path: Path
 ) -> None:
-    told = catalogues.catalogue(tmp_path, {"rover": {"title": "Walks for dogs", "tasks": [catalogues.task("walk")]}})
+    told = catalogues.catalogue(tmp_path, {"rover": {"description": "Walks dogs.", "tasks": [catalogues.task("walk")]}})
     known = told.entry("rover")
     release.teams[0]["warm"] = 0
     release.index(
@@ -92,9 +92,9 @@ def test_sleeping_scenarios_are_described_by_the_catalogues_files_and_not_woken(
         asleep = {"rover": "asleep", "farm": "asleep"}
         release.cluster.wait("red", lambda: release.states(0) == asleep)
         with client.SyncFleet(f"{router.control}/t/red", token=router.token("red")) as trainer:
-            shown = {each.name: (each.title, each.tier, each.state) for each in trainer.scenarios()}
+            shown = {each.name: (each.description, each.tier, each.state) for each in trainer.scenarios()}
             tasks = [(each.scenario, each.id, each.instruction) for each in trainer.tasks()]
-        assert shown == {"rover": ("Walks for dogs", "gold", "asleep"), "farm": ("farm", "silver", "asleep")}
+        assert shown == {"rover": ("Walks dogs.", "gold", "asleep"), "farm": ("", "silver", "asleep")}
         assert tasks == [("rover", "walk", "Do walk.")]
         assert release.states(0) == asleep
 
