@@ -55,7 +55,7 @@ class Kind:
 
 
 KINDS = (
-    Kind("awm-runtime", "awm-runtime", ("server",)),
+    Kind("awm-runtime", "awm-runtime", ("server", "tokens")),
     # Generating, and running scenarios, is not for controllers and routers.
     Kind("awm-control", "awm-fleet", ("kubernetes",), pruned=("awm-generator", "sqlalchemy", "jsonschema-rs")),
 )

@@ -45,6 +45,7 @@ class Commands(lazy.Group):
         lazy.Command("dev", "dev", "Helpers for development: a model server without a model."),
         lazy.Command("fleet", "environments", "Look at and change the environments of a cluster."),
         lazy.Command("controller", "controller", "Run the controller of a fleet on Kubernetes until Ctrl-C."),
+        lazy.Command("router", "router", "Answer for a fleet on Kubernetes until Ctrl-C: one URL for all teams."),
         lazy.Command("verify", "verify", "Judge a run by its two databases."),
     )
 
