@@ -39,8 +39,12 @@ def reached(source: str, target: str, port: int, kind: socket.SocketKind = socke
 
 
 @pytest.fixture
-def release(cluster: clusters.Cluster, programs: Path, stub: stubs.Stub, tmp_path: Path) -> Iterator[releases.Release]:
-    """Two teams whose scenario is awake, in a network that enforces policies."""
+def release(
+    cluster: clusters.Cluster, programs: Path, stub: stubs.Stub, tmp_path: Path, missing: Callable[[str, str], NoReturn]
+) -> Iterator[releases.Release]:
+    """Two teams whose scenarios are awake, in a network that enforces policies."""
+    if not shutil.which("nft"):
+        missing("cluster", "policies are enforced by nftables, which is not installed")
     made = releases.Release(cluster, programs / "helm4", tmp_path)
     made.teams[1]["warm"] = "all"
     made.values["networkPolicy"] = {"controlPlaneEgress": [{"cidr": f"{clusters.ADDRESS}/32", "ports": [6443]}]}
