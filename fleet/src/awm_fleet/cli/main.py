@@ -20,6 +20,7 @@ from awm_fleet.cli import (
     gen,
     image,
     output,
+    regenerate,
     token,
     tools,
     verify,
@@ -61,6 +62,7 @@ app.add_typer(token.app, name="token")
 app.add_typer(gen.app, name="gen")
 app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
 app.add_typer(dev.app, name="dev")
+environments.app.command("regenerate", epilog=regenerate.EXAMPLES)(regenerate.regenerate)
 app.add_typer(environments.app, name="fleet")
 app.command("controller", epilog=controller.EXAMPLES)(controller.controller)
 app.command("verify", epilog=verify.EXAMPLES)(verify.verify)

@@ -22,6 +22,7 @@ _SILENCE_S = 90.0
 
 _GONE = 410
 _CONFLICT = 409
+_FORBIDDEN = 403
 _NOT_FOUND = 404
 
 
@@ -47,6 +48,11 @@ class ApiError(errors.TransientError):
     def is_conflict(self) -> bool:
         """Whether somebody else wrote meanwhile."""
         return self.status == _CONFLICT
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether we lack the right."""
+        return self.status == _FORBIDDEN
 
     @property
     def is_not_found(self) -> bool:
@@ -171,6 +177,16 @@ class Api:
         """Changes some fields."""
         path = kind.path(namespace, name, subresource)
         return await self._write("PATCH", path, change, "application/merge-patch+json", {"fieldManager": names.MANAGER})
+
+    async def may_merge(self, kind: Kind, namespace: str, name: str) -> None:
+        """Tries a change of nothing.
+
+        Raises:
+            ApiError: Such changes are not permitted.
+        """
+        path = kind.path(namespace, name)
+        query = {"fieldManager": names.MANAGER, "dryRun": "All"}
+        await self._ask("PATCH", path, query=query, body={}, content_type="application/merge-patch+json")
 
     async def put_status(self, kind: Kind, namespace: str, name: str, status: Mapping[str, Any]) -> dict[str, Any]:
         """Replaces the status, and nothing else."""

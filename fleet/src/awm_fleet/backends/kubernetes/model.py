@@ -133,6 +133,11 @@ class Environment:
     catalog_generation: int | None
     status: Status = field(default_factory=Status)
 
+    @property
+    def wanted(self) -> Served:
+        """The bundle that `spec` asks for."""
+        return Served(self.bundle_generation, self.image, self.bundle_digest, self.tools_hash)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
