@@ -50,7 +50,9 @@ class Fleet:
     """A namespace with what the chart puts there.
 
     Attributes:
-        options: What becomes `config.json`, beside the team.
+        options: What becomes `config.json`, beside the teams.
+        team: This one, as `config.json` has it.
+        others: Further ones, for the same controller.
     """
 
     def __init__(self, cluster: clusters.Cluster, folder: Path) -> None:
@@ -58,6 +60,7 @@ class Fleet:
         self.namespace = f"team-{uuid.uuid4().hex[:8]}"
         self.options: dict[str, Any] = {"pods": dict(SIMULATED), "idle_timeout": "0s"}
         self.team: dict[str, Any] = {"name": "red", "namespace": self.namespace, "warm": 100}
+        self.others: list[dict[str, Any]] = []
         self._folder = folder
         cluster.apply(definition.definition())
         cluster.kubectl("wait", "--for=condition=Established", "crd/environments.awm.dev", "--timeout=30s")
@@ -85,11 +88,20 @@ class Fleet:
     def controller(self, *, port: int = 0) -> Iterator[Process]:
         """A controller for the length of a `with` block."""
         config = self._folder / "config.json"
-        config.write_text(json.dumps({**self.options, "teams": [self.team]}))
+        config.write_text(json.dumps({**self.options, "teams": [self.team, *self.others]}))
         command = [sys.executable, "-m", "awm_fleet", "controller", f"--config={config}", f"--port={port}"]
         command += [f"--index={self._folder / 'index.json'}", f"--namespace={self.namespace}"]
         with running(command, self._folder, {**os.environ, "KUBECONFIG": str(self.cluster.kubeconfig)}) as process:
             yield process
+
+    def quota(self, **hard: str) -> None:
+        """Gives the team a quota, and waits until it is one; `requests_memory` is `requests.memory`."""
+        limits = {name.replace("_", "."): amount for name, amount in hard.items()}
+        metadata = {"name": "team", "namespace": self.namespace}
+        self.cluster.apply(
+            {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": limits}}
+        )
+        self.wait("the quota", lambda: self.list("resourcequotas")[0].get("status", {}).get("hard") == limits)
 
     def environment(self, name: str = "rover") -> dict[str, Any]:
         """An `Environment`; empty when there is none."""

@@ -151,24 +151,6 @@ def test_an_environment_with_an_open_episode_stays_awake(fleet: fleets.Fleet, st
     assert fleet.environment()["status"]["state"] == "ready"
 
 
-def test_a_quota_is_looked_at_before_anything_is_made(fleet: fleets.Fleet) -> None:
-    quota = {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "team", "namespace": fleet.namespace},
-        "spec": {"hard": {"requests.memory": "256Mi"}},
-    }
-    fleet.cluster.apply(quota)
-    fleet.wait("the quota", lambda: "hard" in fleet.list("resourcequotas")[0].get("status", {}))
-    fleet.index(fleets.entry())
-    with fleet.controller():
-        fleet.wait("the refusal", lambda: fleet.condition("Accepted").get("reason") == "NoRoom")
-        assert fleet.list("deployments") == []
-        assert "requests.memory has 268435456 of 256Mi left" in fleet.condition("Accepted")["message"]
-        fleet.cluster.apply({**quota, "spec": {"hard": {"requests.memory": "2Gi"}}})
-        fleet.wait_for("ready")
-
-
 def test_a_newer_generation_of_an_operator_is_not_moved_back_by_the_index(fleet: fleets.Fleet) -> None:
     fleet.index(fleets.entry())
     with fleet.controller():

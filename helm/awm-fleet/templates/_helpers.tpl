@@ -71,7 +71,9 @@ app.kubernetes.io/managed-by: awm-fleet
   "pods" $pods
   "rollout" (dict
     "max_unavailable" (.Values.rollout.maxUnavailable | int)
-    "drain_deadline_s" (.Values.rollout.drainDeadlineSeconds | int))
+    "drain_deadline_s" (.Values.rollout.drainDeadlineSeconds | int)
+    "surge_reserve" (.Values.rollout.surgeReserve | int)
+    "on_no_capacity" .Values.rollout.onNoCapacity)
   "idle_timeout" $environments.idleTimeout
   | toPrettyJson -}}
 {{- end -}}
