@@ -111,3 +111,20 @@ app.kubernetes.io/managed-by: awm-fleet
   {{- end -}}
 {{- end -}}
 {{- end -}}
+
+{{/* Fails where a team's quota is too small for one environment. */}}
+{{- define "awm.checkQuotas" -}}
+{{- $mebibytes := dict "Mi" 1 "Gi" 1024 "Ti" 1048576 -}}
+{{- $needed := add .Values.environments.memoryMiB .Values.environments.scratchMiB -}}
+{{- range $team := .Values.teams -}}
+  {{- range $resource := list "memory" "requests.memory" "limits.memory" -}}
+    {{- $amount := get ($team.quota | default dict) $resource | toString -}}
+    {{- if regexMatch "^[0-9]+[MGT]i$" $amount -}}
+      {{- $unit := get $mebibytes (regexFind "[MGT]i$" $amount) -}}
+      {{- if lt (mul (regexFind "^[0-9]+" $amount) $unit) $needed -}}
+        {{- fail (printf "teams: %s: its quota of %s %s is less than the %d MiB of one environment" $team.name $amount $resource $needed) -}}
+      {{- end -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}
