@@ -17,6 +17,7 @@ from cluster import fleets
 from cluster.testbed import clusters
 
 CONTROLLER = "fleet-awm-fleet-controller"
+CATALOG = "fleet-awm-fleet-catalog"
 
 
 class Release:
@@ -36,6 +37,7 @@ class Release:
             "controller": fleets.SIMULATED_PODS,
             "environments": fleets.SIMULATED_PODS,
         }
+        self.kubeconfig = cluster.kubeconfig
         self._helm = helm
         self._folder = folder
 
@@ -44,12 +46,19 @@ class Release:
         document = {"format": "awm-catalogue/1", "entries": entries}
         (self._folder / "index.json").write_text(json.dumps(document))
 
+    def mount_index(self) -> None:
+        """Gives the controller the index that the release has, as the kubelet does."""
+        maps = {each["metadata"]["name"]: each["data"] for each in self.get("configmaps", self.namespace)}
+        unfinished = self._folder / "index.part"
+        unfinished.write_text(maps[CATALOG]["index.json"])
+        unfinished.replace(self._folder / "index.json")
+
     def helm(self, verb: str, *arguments: str) -> str:
         """Runs Helm on the release."""
         (self._folder / "values.yaml").write_text(json.dumps(self.values))
         given = [f"--values={self._folder}/values.yaml", f"--set-file=catalog.index={self._folder}/index.json"]
         chart: list[str | Path] = [charts.CHART, *given] if verb in ("install", "upgrade") else []
-        common = (f"--namespace={self.namespace}", f"--kubeconfig={self.cluster.kubeconfig}")
+        common = (f"--namespace={self.namespace}", f"--kubeconfig={self.kubeconfig}")
         return charts.run(self._helm, verb, "fleet", *chart, *common, *arguments)
 
     def get(self, kind: str, namespace: str, *arguments: str) -> list[dict[str, Any]]:
@@ -72,18 +81,22 @@ class Release:
     @contextlib.contextmanager
     def controller(self) -> Iterator[fleets.Process]:
         """A controller with the configuration, the index and the rights that the chart gives it."""
-        [config] = [each for each in self.get("configmaps", self.namespace) if each["metadata"]["name"] == CONTROLLER]
-        (self._folder / "config.json").write_text(config["data"]["config.json"])
-        kubeconfig = self._folder / "controller.kubeconfig"
-        kubeconfig.write_text(yaml.safe_dump(self._as_controller()))
-        command = [sys.executable, "-m", "awm_fleet", "controller", f"--config={self._folder}/config.json"]
+        command = [sys.executable, "-m", "awm_fleet", "controller", f"--config={self._config()}"]
         command += [f"--index={self._folder}/index.json", f"--namespace={self.namespace}", "--port=0"]
-        environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
-        with fleets.running(command, self._folder, environment) as process:
+        with fleets.running(command, self._folder, self.acting_as(CONTROLLER)) as process:
             yield process
 
-    def _as_controller(self) -> dict[str, Any]:
+    def acting_as(self, account: str) -> dict[str, str]:
+        """The variables of a process that has a service account's rights."""
         document: dict[str, Any] = yaml.safe_load(self.cluster.kubeconfig.read_text())
-        token = self.cluster.kubectl("create", "token", CONTROLLER, f"--namespace={self.namespace}").strip()
+        token = self.cluster.kubectl("create", "token", account, f"--namespace={self.namespace}").strip()
         document["users"][0]["user"] = {"token": token}
-        return document
+        kubeconfig = self._folder / f"{account}.kubeconfig"
+        kubeconfig.write_text(yaml.safe_dump(document))
+        return {**os.environ, "KUBECONFIG": str(kubeconfig)}
+
+    def _config(self) -> Path:
+        [config] = [each for each in self.get("configmaps", self.namespace) if each["metadata"]["name"] == CONTROLLER]
+        path = self._folder / "config.json"
+        path.write_text(config["data"]["config.json"])
+        return path

@@ -93,6 +93,10 @@ class Reconciler:
             self._forget(key)
             return
         plan = self._plan(view, environment)
+        if environment.status.state is None:
+            # Whoever made it waits to hear that it was accepted. Its pods come after all others that are as new.
+            await self._say(view, environment, plan.status)
+            return
         done: list[planning.Action] = []
         fault: Exception | None = None
         while fault is None and (steps := [each for each in plan.actions if each not in done]):
