@@ -101,7 +101,7 @@ class Fleet:
         self.cluster.apply(
             {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": limits}}
         )
-        self.wait("the quota", lambda: self.list("resourcequotas")[0].get("status", {}).get("hard") == limits)
+        self.wait("the quota", lambda: all(_is_in_force(each) for each in self.list("resourcequotas")))
 
     def environment(self, name: str = "rover") -> dict[str, Any]:
         """An `Environment`; empty when there is none."""
@@ -143,6 +143,11 @@ class Fleet:
         """The addresses of the pods that are not ending."""
         pods = [each for each in self.list("pods") if "deletionTimestamp" not in each["metadata"]]
         return {each["status"]["podIP"] for each in pods if "podIP" in each["status"]}
+
+
+def _is_in_force(quota: dict[str, Any]) -> bool:
+    """Whether the cluster counts by what a quota says; it may say `4k` for 4000."""
+    return bool(quota.get("status", {}).get("hard") == quota["spec"]["hard"])
 
 
 def entry(name: str = "rover", generation: int = 1, tools_hash: str = stubs.TOOLS_HASH, **more: Any) -> dict[str, Any]:
