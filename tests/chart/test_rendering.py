@@ -161,6 +161,11 @@ def test_the_controller_may_do_what_it_does_and_no_more(helm: Path, tmp_path: Pa
         ({"teams": [{"name": "a", "namespace": "x"}, {"name": "a", "namespace": "y"}]}, "two have the name a"),
         ({"teams": [{"name": "a", "namespace": "awm"}]}, "release's own namespace"),
         ({"teams": []}, "teams"),
+        (
+            {"teams": [{"name": "a", "namespace": "x", "quota": {"requests.memory": "511Mi"}}]},
+            "a: its quota of 511Mi requests.memory is less than the 512 MiB of one environment",
+        ),
+        ({"rollout": {"onNoCapacity": "hope"}}, "onNoCapacity"),
         ({"image": {"reference": "registry.example/control:1"}}, "reference"),
         ({"image": {"reference": ""}}, "image.reference: give the image of controller and router by digest"),
         ({"router": {"replicas": 0}}, "replicas"),

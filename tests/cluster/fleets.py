@@ -68,7 +68,9 @@ class Fleet:
     """A namespace with what the chart puts there.
 
     Attributes:
-        options: What becomes `config.json`, beside the team.
+        options: What becomes `config.json`, beside the teams.
+        team: This one, as `config.json` has it.
+        others: Further ones, for the same controller.
     """
 
     def __init__(self, cluster: clusters.Cluster, folder: Path) -> None:
@@ -76,6 +78,7 @@ class Fleet:
         self.namespace = f"team-{uuid.uuid4().hex[:8]}"
         self.options: dict[str, Any] = {"pods": dict(SIMULATED), "idle_timeout": "0s"}
         self.team: dict[str, Any] = {"name": "red", "namespace": self.namespace, "warm": 100}
+        self.others: list[dict[str, Any]] = []
         self._folder = folder
         cluster.apply(definition.definition())
         cluster.kubectl("wait", "--for=condition=Established", "crd/environments.awm.dev", "--timeout=30s")
@@ -103,11 +106,20 @@ class Fleet:
     def controller(self, *, port: int = 0) -> Iterator[Process]:
         """A controller for the length of a `with` block."""
         config = self._folder / "config.json"
-        config.write_text(json.dumps({**self.options, "teams": [self.team]}))
+        config.write_text(json.dumps({**self.options, "teams": [self.team, *self.others]}))
         command = [sys.executable, "-m", "awm_fleet", "controller", f"--config={config}", f"--port={port}"]
         command += [f"--index={self._folder / 'index.json'}", f"--namespace={self.namespace}"]
         with running(command, self._folder, {**os.environ, "KUBECONFIG": str(self.cluster.kubeconfig)}) as process:
             yield process
+
+    def quota(self, **hard: str) -> None:
+        """Gives the team a quota, and waits until it is one; `requests_memory` is `requests.memory`."""
+        limits = {name.replace("_", "."): amount for name, amount in hard.items()}
+        metadata = {"name": "team", "namespace": self.namespace}
+        self.cluster.apply(
+            {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": limits}}
+        )
+        self.wait("the quota", lambda: all(_is_in_force(each) for each in self.list("resourcequotas")))
 
     def environment(self, name: str = "rover") -> dict[str, Any]:
         """An `Environment`; empty when there is none."""
@@ -149,6 +161,11 @@ class Fleet:
         """The addresses of the pods that are not ending."""
         pods = [each for each in self.list("pods") if "deletionTimestamp" not in each["metadata"]]
         return {each["status"]["podIP"] for each in pods if "podIP" in each["status"]}
+
+
+def _is_in_force(quota: dict[str, Any]) -> bool:
+    """Whether the cluster counts by what a quota says; it may say `4k` for 4000."""
+    return bool(quota.get("status", {}).get("hard") == quota["spec"]["hard"])
 
 
 def entry(name: str = "rover", generation: int = 1, tools_hash: str = stubs.TOOLS_HASH, **more: Any) -> dict[str, Any]:

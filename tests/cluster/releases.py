@@ -22,6 +22,7 @@ from cluster.testbed import clusters
 
 CONTROLLER = "fleet-awm-fleet-controller"
 ROUTER = "fleet-awm-fleet-router"
+CATALOG = "fleet-awm-fleet-catalog"
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Release:
             "router": fleets.SIMULATED_PODS,
             "environments": fleets.SIMULATED_PODS,
         }
+        self.kubeconfig = cluster.kubeconfig
         self._helm = helm
         self._folder = folder
 
@@ -70,12 +72,19 @@ class Release:
         document = {"format": "awm-catalogue/1", "entries": entries}
         (self._folder / "index.json").write_text(json.dumps(document))
 
+    def mount_index(self) -> None:
+        """Gives the controller the index that the release has, as the kubelet does."""
+        maps = {each["metadata"]["name"]: each["data"] for each in self.get("configmaps", self.namespace)}
+        unfinished = self._folder / "index.part"
+        unfinished.write_text(maps[CATALOG]["index.json"])
+        unfinished.replace(self._folder / "index.json")
+
     def helm(self, verb: str, *arguments: str) -> str:
         """Runs Helm on the release."""
         (self._folder / "values.yaml").write_text(json.dumps(self.values))
         given = [f"--values={self._folder}/values.yaml", f"--set-file=catalog.index={self._folder}/index.json"]
         chart: list[str | Path] = [charts.CHART, *given] if verb in ("install", "upgrade") else []
-        common = (f"--namespace={self.namespace}", f"--kubeconfig={self.cluster.kubeconfig}")
+        common = (f"--namespace={self.namespace}", f"--kubeconfig={self.kubeconfig}")
         return charts.run(self._helm, verb, "fleet", *chart, *common, *arguments)
 
     def get(self, kind: str, namespace: str, *arguments: str) -> list[dict[str, Any]]:

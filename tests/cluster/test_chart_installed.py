@@ -1,6 +1,7 @@
 """The chart on a real API server: its objects are taken, its rights are enough and no more, and it goes as it came."""
 
 import base64
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import charts
 import pytest
 import yaml
 
+from awm_fleet.backends.kubernetes import definition
 from cluster import fleets, releases, stubs
 from cluster.testbed import clusters
 
@@ -47,6 +49,49 @@ def test_a_release_serves_upgrades_and_goes(release: releases.Release, stub: stu
         assert release.get(kinds, namespace) == []
     assert cluster.get("crd", "environments.awm.dev")["metadata"]["name"]
     assert sum(stub.asked.values()) == 2
+
+
+def test_a_rollback_of_the_release_moves_no_scenario_back(release: releases.Release) -> None:
+    red = release.teams[0]["namespace"]
+    release.index(fleets.entry(), fleets.entry("farm"), fleets.entry("zebra"))
+    release.helm("install", "--create-namespace")
+    with release.controller():
+        release.cluster.wait("the first", lambda: _generations(release) == {"rover": 1, "farm": 1, "zebra": 1})
+        release.index(fleets.entry(generation=2), fleets.entry("farm", generation=2))
+        release.helm("upgrade")
+        release.cluster.wait("the second", lambda: _generations(release) == {"rover": 2, "farm": 2, "zebra": 1})
+        regenerated = {"spec": {"bundleGeneration": 5, "image": fleets.entry(generation=5)["image"]}}
+        change = f"--patch={json.dumps(regenerated)}"
+        release.cluster.kubectl("patch", "environment", "rover", "--type=merge", change, f"--namespace={red}")
+        release.cluster.wait("the fifth", lambda: _generations(release)["rover"] == 5)
+        release.cluster.kubectl("delete", "environment", "zebra", f"--namespace={red}", "--wait=true")
+        release.helm("rollback", "1")
+        release.mount_index()
+        release.cluster.wait("zebra, which is in the first index", lambda: _generations(release).get("zebra") == 1)
+        assert _generations(release) == {"rover": 5, "farm": 2, "zebra": 1}
+
+
+def test_who_may_not_write_definitions_installs_beside_the_one_that_is_there(release: releases.Release) -> None:
+    cluster = release.cluster
+    spaces = [release.namespace, *(each["namespace"] for each in release.teams)]
+    for space in spaces:
+        cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})
+        cluster.kubectl("create", "role", "all", "--verb=*", "--resource=*.*", f"--namespace={space}")
+        who = f"--serviceaccount={release.namespace}:installer"
+        cluster.kubectl("create", "rolebinding", "all", "--role=all", who, f"--namespace={space}")
+    cluster.kubectl("create", "serviceaccount", "installer", f"--namespace={release.namespace}")
+    release.kubeconfig = Path(release.acting_as("installer")["KUBECONFIG"])
+    for each in release.teams:
+        each["create"] = False
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        release.helm("install")
+    assert "customresourcedefinitions" in caught.value.stderr
+    assert release.get("deployments,roles,configmaps", release.namespace, "--selector=helm.sh/chart") == []
+    cluster.apply(definition.definition())
+    release.values["crds"] = {"install": False}
+    release.helm("upgrade", "--install")
+    with release.controller():
+        cluster.wait("red", lambda: release.states(0) == {"rover": "ready", "farm": "ready"})
 
 
 def test_a_team_without_rights_for_the_controller_leaves_the_others_alone(release: releases.Release) -> None:
@@ -147,3 +192,9 @@ def test_a_release_of_a_thousand_scenarios_fits_into_a_third_of_helms_limit(rele
 
 def _versions(objects: list[dict[str, Any]]) -> dict[str, str]:
     return {each["metadata"]["uid"]: each["metadata"]["resourceVersion"] for each in objects}
+
+
+def _generations(release: releases.Release) -> dict[str, int]:
+    """What red's environments serve."""
+    found = release.get("environments", release.teams[0]["namespace"])
+    return {each["metadata"]["name"]: each.get("status", {}).get("bundleGeneration", 0) for each in found}

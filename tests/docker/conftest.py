@@ -4,24 +4,15 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-import httpx
-import instances
+import image_registries
 import pytest
 
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")  # its image would be pulled; tests end what they start
-
-CONFIG = """
-version: 0.1
-log: {{level: error}}
-storage: {{filesystem: {{rootdirectory: {folder}}}, delete: {{enabled: true}}}}
-http: {{addr: "127.0.0.1:{port}"}}
-"""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,24 +39,11 @@ def awm() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def image_registry(missing: Callable[[str, str], NoReturn], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """HOST:PORT of a real image registry."""
-    command = next(filter(None, map(shutil.which, ("docker-registry", "registry"))), None)
-    if command is None:
+    program = image_registries.command()
+    if program is None:
         missing("docker-registry", "no docker-registry on the PATH")
-    folder = tmp_path_factory.mktemp("registry")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (folder / "config.yml").write_text(CONFIG.format(folder=folder / "data", port=port))
-    with (
-        (folder / "log").open("w") as log,
-        subprocess.Popen([command, "serve", folder / "config.yml"], stdout=log, stderr=log) as server,
-    ):
-        try:
-            with httpx.Client(trust_env=False) as client:
-                instances.wait_for(lambda: client.get(f"http://127.0.0.1:{port}/v2/").status_code == 200)
-            yield f"127.0.0.1:{port}"
-        finally:
-            server.terminate()
+    with image_registries.running(program, tmp_path_factory.mktemp("registry")) as host:
+        yield host
 
 
 @pytest.fixture(scope="session")

@@ -114,7 +114,9 @@ app.kubernetes.io/managed-by: awm-fleet
   "pods" $pods
   "rollout" (dict
     "max_unavailable" (.Values.rollout.maxUnavailable | int)
-    "drain_deadline_s" (.Values.rollout.drainDeadlineSeconds | int))
+    "drain_deadline_s" (.Values.rollout.drainDeadlineSeconds | int)
+    "surge_reserve" (.Values.rollout.surgeReserve | int)
+    "on_no_capacity" .Values.rollout.onNoCapacity)
   "idle_timeout" $environments.idleTimeout
   | toPrettyJson -}}
 {{- end -}}
@@ -173,6 +175,23 @@ app.kubernetes.io/managed-by: awm-fleet
       {{- fail (printf "catalog.index: %s has no image by digest" $key) -}}
     {{- end -}}
     {{- $_ := set $seen $key true -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Fails where a team's quota is too small for one environment. */}}
+{{- define "awm.checkQuotas" -}}
+{{- $mebibytes := dict "Mi" 1 "Gi" 1024 "Ti" 1048576 -}}
+{{- $needed := add .Values.environments.memoryMiB .Values.environments.scratchMiB -}}
+{{- range $team := .Values.teams -}}
+  {{- range $resource := list "memory" "requests.memory" "limits.memory" -}}
+    {{- $amount := get ($team.quota | default dict) $resource | toString -}}
+    {{- if regexMatch "^[0-9]+[MGT]i$" $amount -}}
+      {{- $unit := get $mebibytes (regexFind "[MGT]i$" $amount) -}}
+      {{- if lt (mul (regexFind "^[0-9]+" $amount) $unit) $needed -}}
+        {{- fail (printf "teams: %s: its quota of %s %s is less than the %d MiB of one environment" $team.name $amount $resource $needed) -}}
+      {{- end -}}
+    {{- end -}}
   {{- end -}}
 {{- end -}}
 {{- end -}}

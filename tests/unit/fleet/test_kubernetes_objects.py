@@ -166,7 +166,15 @@ def test_drift_is_what_is_missing_or_other(wanted: Any, live: Any, differs: bool
 
 @pytest.mark.parametrize(
     ("quantity", "amount"),
-    [("1", "1"), ("50m", "0.05"), ("512Mi", str(512 * 2**20)), ("1.5Gi", str(3 * 2**29)), ("2k", "2000")],
+    [
+        ("1", "1"),
+        ("50m", "0.05"),
+        ("512Mi", str(512 * 2**20)),
+        ("1.5Gi", str(3 * 2**29)),
+        ("2k", "2000"),
+        ("1e3", "1000"),
+        ("1E", str(10**18)),
+    ],
 )
 def test_quantities(quantity: str, amount: str) -> None:
     assert quotas.amount(quantity) == Decimal(amount)
@@ -177,9 +185,9 @@ def test_quantities(quantity: str, amount: str) -> None:
     [
         ({"requests.memory": "1Gi"}, {}, 2, None),
         ({"requests.memory": "1Gi"}, {"requests.memory": "1Mi"}, 2, "requests.memory"),
-        ({"memory": "512Mi"}, {}, 2, "memory"),
-        ({"limits.memory": "512Mi"}, {}, 2, "limits.memory"),
-        ({"requests.cpu": "75m"}, {}, 2, "requests.cpu"),
+        ({"memory": "1Gi"}, {"memory": "1"}, 2, "memory"),
+        ({"limits.memory": "1Gi"}, {"limits.memory": "1Mi"}, 2, "limits.memory"),
+        ({"requests.cpu": "125m"}, {"requests.cpu": "50m"}, 2, "requests.cpu"),
         ({"pods": "10"}, {"pods": "9"}, 2, "pods"),
         ({"services": "0"}, {}, 2, None),
     ],
@@ -188,6 +196,30 @@ def test_room_is_computed_from_the_quota(
     hard: dict[str, str], used: dict[str, str], count: int, lacks: str | None
 ) -> None:
     pod = objects.deployment(environment(), BEFORE)["spec"]["template"]["spec"]
-    said = quotas.lacking([quotas.Quota("team", hard, used)], pod, count)
+    said = quotas.lacking([quotas.Quota("team", hard, used)], quotas.needs(pod), count)
     assert (said is None) == (lacks is None)
     assert lacks is None or f"quota team: {lacks} has" in str(said)
+
+
+ONE_POD = {"pods": Decimal(1)}
+LIMITS = [quotas.Quota("team", {"pods": "5"}, {"pods": "2"})]
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ({"promised": {"pods": Decimal(4)}}, None),
+        ({"promised": {"pods": Decimal(5)}}, "pods has 0 of 5 left, and 1 are needed"),
+        ({"promised": {"pods": Decimal(5)}, "leaving": ONE_POD}, None),
+        ({"reserve": 2}, None),
+        ({"reserve": 3}, "pods has 3 of 5 left, and 1 are needed; 3 are kept for changes"),
+    ],
+)
+def test_room_is_what_is_left_of_what_was_promised_beside_what_is_kept(rules: dict[str, Any], said: str | None) -> None:
+    lacks = quotas.lacking(LIMITS, ONE_POD, 1, **rules)
+    assert lacks == (said and f"quota team: {said}")
+
+
+def test_a_quota_that_is_smaller_than_one_environment_is_said_to_be_so() -> None:
+    said = quotas.lacking([quotas.Quota("team", {"memory": "1"}, {})], {"memory": Decimal(2)}, 1)
+    assert said == "quota team: memory is 1, which is less than the 2 that are needed"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -70,9 +70,9 @@ def right(*uids: str) -> tuple[model.ToolList, ...]:
     return tuple(model.ToolList(uid, TOOLS, 5) for uid in uids)
 
 
-def steps(wanted: model.Environment, *, now: str = NOW, **seen: Any) -> list[str]:
+def steps(wanted: model.Environment, *, now: str = NOW, options: planning.Options = OPTIONS, **seen: Any) -> list[str]:
     """The actions, in words."""
-    actions = planning.plan(wanted, planning.Observed(**seen), OPTIONS, now=now).actions
+    actions = planning.plan(wanted, planning.Observed(**seen), options, now=now).actions
     return [_in_words(each) for each in actions]
 
 
@@ -95,6 +95,12 @@ Seen = dict[str, Any]
 CASES: dict[str, tuple[model.Environment, Seen, list[str]]] = {
     "nothing is there": (ONE, {}, ["apply 1"]),
     "no room": (ONE, {"no_room": "the quota is full"}, []),
+    "refused by a quota, which has room again": (ONE, {"deployments": [deployment(ONE, trouble="exceeded quota")]}, []),
+    "refused by a quota, which has none": (
+        ONE,
+        {"deployments": [deployment(ONE, trouble="exceeded quota")], "no_room": "the quota is full"},
+        [f"remove {NAME}"],
+    ),
     "a pod starts": (ONE, {"deployments": [deployment(ONE)], "pods": [pod(ONE, ready=False)]}, []),
     "a pod is ready": (ONE, {"deployments": [deployment(ONE)], "pods": [pod(ONE)]}, ["ask a"]),
     "a pod was asked": (ONE, {"deployments": [deployment(ONE)], "pods": [pod(ONE)], "tool_lists": right("a")}, []),
@@ -192,6 +198,39 @@ CASES: dict[str, tuple[model.Environment, Seen, list[str]]] = {
 def test_the_next_steps_when(case: str) -> None:
     wanted, seen, expected = CASES[case]
     assert steps(wanted, **seen) == expected
+
+
+FULL = ("Unschedulable", "0/3 nodes are available: 2 Insufficient memory, 1 Too many pods.")
+ELSEWHERE = ("Unschedulable", "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.")
+
+
+@pytest.mark.parametrize(
+    ("seen", "policy", "expected"),
+    [
+        ({"no_room": "full", "room_instead": True}, "wait", []),
+        ({"no_room": "full", "room_instead": True}, "recreate", ["drain a"]),
+        ({"no_room": "full", "room_instead": False}, "recreate", []),
+        ({"starting": FULL}, "wait", []),
+        ({"starting": FULL}, "recreate", ["drain a"]),
+        ({"starting": ELSEWHERE}, "recreate", []),
+    ],
+)
+def test_a_revision_without_room_waits_or_has_the_one_before_make_it(
+    seen: Seen, policy: Literal["wait", "recreate"], expected: list[str]
+) -> None:
+    deployments, pods = [deployment(ONE)], [pod(ONE)]
+    if trouble := seen.pop("starting", None):
+        deployments.append(deployment(TWO))
+        pods.append(pod(TWO, "b", ready=False, trouble=trouble))
+    options = replace(OPTIONS, on_no_capacity=policy)
+    assert steps(ROLLING, deployments=deployments, pods=pods, options=options, **seen) == expected
+
+
+def test_a_revision_that_made_room_serves_until_it_is_drained() -> None:
+    options = replace(OPTIONS, on_no_capacity="recreate")
+    seen = planning.Observed(deployments=[deployment(ONE)], pods=[pod(ONE)], no_room="full", room_instead=True)
+    status = planning.plan(ROLLING, seen, options, now=NOW).status
+    assert (status.serving, status.state, status.draining_since) == (revision(ONE), "ready", NOW)
 
 
 def test_a_revision_is_removed_with_its_episodes_when_the_deadline_has_passed() -> None:

@@ -2,19 +2,35 @@
 
 import asyncio
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from awm_fleet.cli import output
+from awm_fleet.cli import lazy, output
 from awm_runtime import errors
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from awm_fleet.backends.kubernetes import model
+    from awm_fleet.backends.kubernetes import api, model
 
-app = typer.Typer(name="fleet", no_args_is_help=True, help="Look at and change the environments of a cluster.")
+
+class Commands(lazy.Group):
+    """What needs the generator beside the cluster's client."""
+
+    LATER = (
+        lazy.Command(
+            "regenerate",
+            "regenerate",
+            "Make the next generation of a scenario, and have the cluster serve it in place of the one that runs.",
+        ),
+    )
+
+
+app = typer.Typer(
+    name="fleet", cls=Commands, no_args_is_help=True, help="Look at and change the environments of a cluster."
+)
 _rollout = typer.Typer(name="rollout", no_args_is_help=True, help="Follow a change.")
 app.add_typer(_rollout)
 
@@ -25,20 +41,17 @@ Kubeconfig = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
+_Answer = TypeVar("_Answer")
+
 _COLUMNS = ("scenario", "state", "generation", "tools", "revision", "ready", "reason")
 
 
 @app.command("list", epilog=output.examples("awm fleet list -n team-red", "awm fleet list -n team-red --json"))
 def list_(namespace: Namespace, kubeconfig: Kubeconfig = None, json_: Json = False) -> None:
     """List a team's environments."""
-    operations = _operations()
-
-    async def ask() -> "list[model.Environment]":
-        async with operations.connected(kubeconfig) as connection:
-            found: list[model.Environment] = await operations.environments(connection, namespace)
-            return found
-
-    found = asyncio.run(ask())
+    found: list[model.Environment] = on_cluster(
+        kubeconfig, lambda operations, connection: operations.environments(connection, namespace)
+    )
     if json_:
         output.document({"environments": [_document(each) for each in found]})
         return
@@ -48,14 +61,9 @@ def list_(namespace: Namespace, kubeconfig: Kubeconfig = None, json_: Json = Fal
 @app.command("describe", epilog=output.examples("awm fleet describe rover -n team-red"))
 def describe(scenario: Scenario, namespace: Namespace, kubeconfig: Kubeconfig = None, json_: Json = False) -> None:
     """Say what a scenario is doing, and why."""
-    operations = _operations()
-
-    async def ask() -> "model.Environment":
-        async with operations.connected(kubeconfig) as connection:
-            found: model.Environment = await operations.environment(connection, namespace, scenario)
-            return found
-
-    found = asyncio.run(ask())
+    found: model.Environment = on_cluster(
+        kubeconfig, lambda operations, connection: operations.environment(connection, namespace, scenario)
+    )
     if json_:
         output.document(_document(found))
         return
@@ -69,14 +77,9 @@ def describe(scenario: Scenario, namespace: Namespace, kubeconfig: Kubeconfig = 
 @app.command("rollback", epilog=output.examples("awm fleet rollback rover -n team-red"))
 def rollback(scenario: Scenario, namespace: Namespace, kubeconfig: Kubeconfig = None) -> None:
     """Serve again what served before, as a new revision beside the one that runs."""
-    operations = _operations()
-
-    async def ask() -> "model.Served":
-        async with operations.connected(kubeconfig) as connection:
-            wanted: model.Served = await operations.roll_back(connection, namespace, scenario)
-            return wanted
-
-    wanted = asyncio.run(ask())
+    wanted: model.Served = on_cluster(
+        kubeconfig, lambda operations, connection: operations.roll_back(connection, namespace, scenario)
+    )
     output.say(f"{scenario} goes back to generation {wanted.bundle_generation}: {wanted.image}")
     output.say(f"follow it with: awm fleet rollout status {scenario} -n {namespace}")
 
@@ -89,14 +92,37 @@ def rollout_status(
     timeout: Annotated[float, typer.Option("--timeout", min=0.001, help="How long to wait, in seconds.")] = 300.0,
 ) -> None:
     """Wait until a scenario's newest revision serves and no other is left."""
+    follow(scenario, namespace, kubeconfig, timeout, say=output.say)
+
+
+def on_cluster(kubeconfig: str | None, ask: "Callable[[ModuleType, api.Api], Awaitable[_Answer]]") -> _Answer:
+    """What comes of an operation on a cluster (`backends.kubernetes.operations`)."""
     operations = _operations()
 
-    async def follow() -> None:
+    async def connected() -> _Answer:
         async with operations.connected(kubeconfig) as connection:
-            async for progress in operations.rollout(connection, namespace, scenario, patience_s=timeout):
-                output.say(progress.message)
+            return await ask(operations, connection)
 
-    asyncio.run(follow())
+    return asyncio.run(connected())
+
+
+def follow(
+    scenario: str, namespace: str, kubeconfig: str | None, patience_s: float, *, say: Callable[[str], None]
+) -> str:
+    """Waits for the end of a rollout, and says how far it is; returns the last of it.
+
+    Raises:
+        PermanentError: It does not come to its end, or not in time.
+    """
+
+    async def ask(operations: "ModuleType", connection: "api.Api") -> str:
+        last = ""
+        async for progress in operations.rollout(connection, namespace, scenario, patience_s=patience_s):
+            last = progress.message
+            say(last)
+        return last
+
+    return on_cluster(kubeconfig, ask)
 
 
 def _operations() -> "ModuleType":

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from awm_fleet.cli import gen_builtin, gen_running, gen_stages, locating, output
+from awm_fleet.cli import gen_builtin, gen_next, gen_running, gen_stages, locating, output
 from awm_fleet.cli import gen_flags as flags
 from awm_generator.model import endpoints
 from awm_generator.stages import growing, paths, pipeline, regenerating, running, standing, verifiers, whole
@@ -249,18 +249,11 @@ def regenerate(
     options = pipeline.Options(
         num_tasks=num_tasks, max_retry=max_retry, mode=verifier_mode, max_concurrency=terms.max_concurrency
     )
-    made: list[int] = []
-
-    async def work(bench: pipeline.Bench) -> Sequence[running.Summary]:
-        made.append(await regenerating.run(bench, wish))
-        return []
-
-    files = paths.Paths.within(output_dir, verifier_mode)
-    gen_running.run(terms, output_dir, files, options, work, bundles=lambda: [files.bundles / wish.name], quiet=True)
+    generation = gen_next.make(terms, output_dir, wish, options)
     if terms.as_json:
-        output.document({"scenario": wish.name, "generation": made[0], "from": wish.first})
+        output.document({"scenario": wish.name, "generation": generation, "from": wish.first})
     else:
-        output.say(f"{wish.name} is at generation {made[0]}, made anew from {wish.first}: {output_dir / 'bundles'}")
+        output.say(f"{wish.name} is at generation {generation}, made anew from {wish.first}: {output_dir / 'bundles'}")
 
 
 def _bundles(files: paths.Paths) -> list[Path]:

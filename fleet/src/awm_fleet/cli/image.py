@@ -26,7 +26,12 @@ CertificateAuthority = Annotated[
 ]
 
 
-def _reference(text: str) -> references.Reference:
+def reference(text: str) -> references.Reference:
+    """A place of images that a person typed.
+
+    Raises:
+        BadParameter: It is none.
+    """
     try:
         return references.parse(text)
     except errors.AwmError as exc:
@@ -34,7 +39,7 @@ def _reference(text: str) -> references.Reference:
 
 
 Image = Annotated[
-    references.Reference, typer.Argument(parser=_reference, metavar="REF", help=f"The image: {references.FORMS}.")
+    references.Reference, typer.Argument(parser=reference, metavar="REF", help=f"The image: {references.FORMS}.")
 ]
 
 
@@ -53,7 +58,7 @@ def build(
     base: Annotated[
         references.Reference,
         typer.Option(
-            "--base", parser=_reference, metavar="REF", help="The runtime's base image, as `make images` made it."
+            "--base", parser=reference, metavar="REF", help="The runtime's base image, as `make images` made it."
         ),
     ],
     to: Annotated[
@@ -61,7 +66,7 @@ def build(
         typer.Option(
             "--output",
             "-o",
-            parser=_reference,
+            parser=reference,
             metavar="PLACE",
             help="Where to: oci:DIR, archive:FILE, docker: or registry:HOST/PREFIX.",
         ),
@@ -146,7 +151,7 @@ def verify(image: Image, plain_http: PlainHttp = False, ca: CertificateAuthority
 def prune(
     place: Annotated[
         references.Reference,
-        typer.Argument(parser=_reference, metavar="PLACE", help="oci:DIR, docker: or registry:HOST/PREFIX."),
+        typer.Argument(parser=reference, metavar="PLACE", help="oci:DIR, docker: or registry:HOST/PREFIX."),
     ],
     keep: Annotated[int, typer.Option("--keep", min=1, help="Generations of each scenario that stay.")] = 2,
     needed_by: Annotated[

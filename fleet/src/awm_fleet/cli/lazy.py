@@ -62,4 +62,7 @@ class Group(core.TyperGroup):
     def load(self) -> None:
         """Imports all of them, for who reads the whole tree."""
         for each in self.LATER:
-            self.add_command(each.loaded(), each.name)
+            found = each.loaded()
+            if isinstance(found, Group):
+                found.load()
+            self.add_command(found, each.name)

@@ -22,8 +22,8 @@ _SILENCE_S = 90.0
 
 _GONE = 410
 _CONFLICT = 409
-_NOT_FOUND = 404
 _FORBIDDEN = 403
+_NOT_FOUND = 404
 
 
 class ApiError(errors.TransientError):
@@ -51,7 +51,7 @@ class ApiError(errors.TransientError):
 
     @property
     def is_forbidden(self) -> bool:
-        """Whether rights are missing."""
+        """Whether we lack the right."""
         return self.status == _FORBIDDEN
 
     @property
@@ -178,6 +178,16 @@ class Api:
         """Changes some fields."""
         path = kind.path(namespace, name, subresource)
         return await self._write("PATCH", path, change, "application/merge-patch+json", {"fieldManager": names.MANAGER})
+
+    async def may_merge(self, kind: Kind, namespace: str, name: str) -> None:
+        """Tries a change of nothing.
+
+        Raises:
+            ApiError: Such changes are not permitted.
+        """
+        path = kind.path(namespace, name)
+        query = {"fieldManager": names.MANAGER, "dryRun": "All"}
+        await self._ask("PATCH", path, query=query, body={}, content_type="application/merge-patch+json")
 
     async def put_status(self, kind: Kind, namespace: str, name: str, status: Mapping[str, Any]) -> dict[str, Any]:
         """Replaces the status, and nothing else."""

@@ -101,8 +101,7 @@ def _history(facts: Facts) -> tuple[model.Served, ...]:
     before = facts.environment.status.history
     if facts.serving != facts.revision:
         return before
-    of = facts.environment
-    served = model.Served(of.bundle_generation, of.image, of.bundle_digest, of.tools_hash)
+    served = facts.environment.wanted
     return before if before[:1] == (served,) else (served, *before)[:_MOST_REMEMBERED]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from awm_fleet.backends.kubernetes import names
+from awm_fleet.backends.kubernetes import names, quotas
 from awm_registry import directory
 
 Truth = Literal["True", "False", "Unknown"]
@@ -133,10 +133,22 @@ class Environment:
     catalog_generation: int | None
     status: Status = field(default_factory=Status)
 
+    @property
+    def wanted(self) -> Served:
+        """The bundle that `spec` asks for."""
+        return Served(self.bundle_generation, self.image, self.bundle_digest, self.tools_hash)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """A revision's Deployment. `spec` is what is live; `version` grows with every change of it, whoever makes it."""
+    """A revision's Deployment.
+
+    Attributes:
+        version: Grows with every change, whoever makes it.
+        spec: What is live.
+        needs: What one of its pods takes of a quota.
+        trouble: Why no pod can be made.
+    """
 
     namespace: str
     name: str
@@ -147,6 +159,7 @@ class Deployment:
     version: int
     deleting: bool
     spec: Mapping[str, Any] = field(repr=False)
+    needs: quotas.Needs
     trouble: str | None = None
 
 
@@ -209,6 +222,7 @@ def deployment(document: Mapping[str, Any]) -> Deployment:
         version=metadata["generation"],
         deleting="deletionTimestamp" in metadata,
         spec=spec,
+        needs=quotas.needs(spec["template"]["spec"]),
         trouble=_refused(document.get("status", {}).get("conditions", ())),
     )
 

@@ -59,12 +59,53 @@ async def roll_back(connection: api.Api, namespace: str, scenario: str) -> model
         PermanentError: Nothing served before.
     """
     found = await environment(connection, namespace, scenario)
-    wanted = model.Served(found.bundle_generation, found.image, found.bundle_digest, found.tools_hash)
-    earlier = [each for each in found.status.history if each != wanted]
+    earlier = [each for each in found.status.history if each != found.wanted]
     if not earlier:
         raise errors.PermanentError(f"{scenario}: nothing else served before; there is nothing to go back to")
     await connection.merge(api.ENVIRONMENTS, namespace, found.name, {"spec": earlier[0].spec()})
     return earlier[0]
+
+
+def check_newer(found: model.Environment, generation: int, bundle: str) -> None:
+    """Sees that a bundle may follow the one that an environment wants; the same one may, on another base.
+
+    Raises:
+        PermanentError: It is older, or another of the same generation.
+    """
+    if generation > found.bundle_generation or (generation, bundle) == (found.bundle_generation, found.bundle_digest):
+        return
+    raise errors.PermanentError(
+        f"{found.scenario}: the bundle is generation {generation}, and generation {found.bundle_generation} is on the "
+        f"cluster already: give it a later `generation` in its scenario.json, at least {found.bundle_generation + 1}"
+    )
+
+
+async def check_rights(connection: api.Api, found: model.Environment) -> None:
+    """Sees that an environment may be changed, before there is anything to change it to.
+
+    Raises:
+        PermanentError: It may not.
+    """
+    try:
+        await connection.may_merge(api.ENVIRONMENTS, found.namespace, found.name)
+    except api.ApiError as exc:
+        if exc.is_forbidden:
+            raise errors.PermanentError(f"{exc}; the role awm-edit of {found.namespace} permits it") from exc
+        raise
+
+
+async def want(connection: api.Api, namespace: str, scenario: str, wanted: model.Served) -> bool:
+    """Wants a bundle, by one patch; whether that is a change.
+
+    Raises:
+        PermanentError: Somebody wants a later one meanwhile.
+    """
+    found = await environment(connection, namespace, scenario)
+    check_newer(found, wanted.bundle_generation, wanted.bundle_digest)
+    if wanted == found.wanted:
+        return False
+    await connection.merge(api.ENVIRONMENTS, namespace, found.name, {"spec": wanted.spec()})
+    return True
 
 
 async def rollout(connection: api.Api, namespace: str, scenario: str, *, patience_s: float) -> AsyncIterator[Progress]:

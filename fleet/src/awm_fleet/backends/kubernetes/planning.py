@@ -4,11 +4,15 @@ A revision takes new episodes ("serves") once enough of its pods are ready and w
 then the revision before it serves on. Older revisions are drained, and removed when no episode is open in them.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from awm_fleet.backends.kubernetes import conditions, drift, model, moments, names, objects
+
+_FULL = re.compile(r"Insufficient |Too many pods")
+"""What the scheduler says where nodes would fit if they were empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,12 +22,17 @@ class Options:
     Attributes:
         pods: What pods have in common.
         drain_deadline_s: After so long a revision is removed with the episodes that are still open in it.
+        surge_reserve: Room for so many pods is kept for revisions that start beside others.
+        on_no_capacity: What becomes of a revision without room beside the one before: it waits, or that one is
+            drained and removed first.
         url: Where the router is; `{team}` and `{scenario}` are put in.
         teams: The team of each namespace.
     """
 
     pods: objects.PodOptions = field(default_factory=objects.PodOptions)
     drain_deadline_s: float = 3600.0
+    surge_reserve: int = 0
+    on_no_capacity: Literal["wait", "recreate"] = "wait"
     url: str = ""
     teams: Mapping[str, str] = field(default_factory=dict)
 
@@ -40,6 +49,7 @@ class Observed:
         applied: The version of each Deployment, by name, after it was last applied.
         may_roll: Whether a revision may start beside another now.
         no_room: Why there is no room for its pods, or None.
+        room_instead: Whether there would be room without those that it has now.
     """
 
     deployments: Sequence[model.Deployment] = ()
@@ -50,6 +60,7 @@ class Observed:
     applied: Mapping[str, int] = field(default_factory=dict)
     may_roll: bool = True
     no_room: str | None = None
+    room_instead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +124,7 @@ def plan(environment: model.Environment, observed: Observed, options: Options, *
         now: The time, as RFC 3339.
     """
     wanted = objects.deployment(environment, options.pods)
-    view = _View.of(environment, observed, wanted["metadata"]["labels"][names.REVISION])
+    view = _View.of(environment, observed, wanted["metadata"]["labels"][names.REVISION], options)
     since = (environment.status.draining_since or now) if view.leaving else None
     overdue = since is not None and moments.between(since, now) >= options.drain_deadline_s
     actions = [*_grow(view, wanted), *_asked(view)] if view.awake else []
@@ -157,7 +168,7 @@ class _View:
     observed: Observed
 
     @classmethod
-    def of(cls, environment: model.Environment, observed: Observed, revision: str) -> "_View":
+    def of(cls, environment: model.Environment, observed: Observed, revision: str, options: Options) -> "_View":
         alive = tuple(each for each in observed.deployments if not each.deleting)
         lists = _remembered(environment, observed)
         right = {each.pod for each in lists if each.tools_hash == environment.tools_hash}
@@ -168,13 +179,15 @@ class _View:
             serving = revision
         elif awake and any(each.revision == environment.status.serving for each in alive):
             serving = environment.status.serving
-        needed = {revision, serving} if awake else set()
+        current = next((each for each in alive if each.revision == revision), None)
+        makes_room = options.on_no_capacity == "recreate" and serving != revision and _is_cramped(current, observed)
+        needed = {revision, None if makes_room else serving} if awake else set()
         return cls(
             awake=awake,
             replicas=environment.replicas,
             revision=revision,
             deployments=alive,
-            current=next((each for each in alive if each.revision == revision), None),
+            current=current,
             serving=serving,
             leaving=tuple(each for each in alive if each.revision not in needed),
             tool_lists=lists,
@@ -195,6 +208,14 @@ class _View:
         return [each for each in self.observed.pods if each.revision == revision and not each.deleting]
 
 
+def _is_cramped(current: model.Deployment | None, observed: Observed) -> bool:
+    """Whether the newest revision would start if the one before were gone: a quota or the nodes are full."""
+    if current is None:
+        return observed.no_room is not None and observed.room_instead
+    troubles = [each.trouble for each in observed.pods if each.revision == current.revision and each.trouble]
+    return any(reason == "Unschedulable" and _FULL.search(message) for reason, message in troubles)
+
+
 def _usable(pod: model.Pod) -> bool:
     return pod.ready and not pod.deleting and not pod.drained
 
@@ -209,6 +230,8 @@ def _remembered(environment: model.Environment, observed: Observed) -> tuple[mod
 def _grow(view: _View, wanted: Mapping[str, Any]) -> list[Action]:
     """Makes the newest revision what it should be, unless it is, or cannot be now."""
     live = view.current
+    if live is not None and live.trouble and view.observed.no_room and not view.pods(view.revision):
+        return [Remove(live.name)]  # a ReplicaSet that a quota refused tries again long after there is room
     if live is None or live.replicas < view.replicas:
         return [] if view.has_to_wait or view.observed.no_room else [Apply(wanted, view.revision)]
     if live.replicas > view.replicas:

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 _DRAIN_AGAIN_S = 5.0
 _ROOM_AGAIN_S = 30.0
+_ROOM_S = 0.5
+"""What is freed is often followed by more: those who wait for it look together."""
 _LOG_LINES = 5
 _MOST_KEPT = 1000
 _LOG_BYTES = 4096
@@ -65,7 +67,7 @@ class Reconciler:
         self._last_words: dict[str, str] = {}
         self._rolling: set[teams.Key] = set()
         self._in_line: dict[teams.Key, None] = {}
-        self._without_room: set[teams.Key] = set()
+        self._without_room: dict[teams.Key, None] = {}
 
     def recall(self, view: teams.TeamView) -> None:
         """Finds out which of a team's environments are being rolled out already, before anything is done to them."""
@@ -76,8 +78,8 @@ class Reconciler:
     def room_changed(self, namespace: str) -> None:
         """Looks again at what found no room in a namespace."""
         for key in [each for each in self._without_room if each.namespace == namespace]:
-            self._without_room.discard(key)
-            self._queue.add(key)
+            del self._without_room[key]
+            self._queue.add_after(key, _ROOM_S)
 
     async def reconcile(self, key: teams.Key) -> None:
         """One look at an environment, and the next steps for it.
@@ -91,6 +93,10 @@ class Reconciler:
             self._forget(key)
             return
         plan = self._plan(view, environment)
+        if environment.status.state is None:
+            # Whoever made it waits to hear that it was accepted. Its pods come after all others that are as new.
+            await self._say(view, environment, plan.status)
+            return
         done: list[planning.Action] = []
         fault: Exception | None = None
         while fault is None and (steps := [each for each in plan.actions if each not in done]):
@@ -120,6 +126,7 @@ class Reconciler:
         pods = view.pods_of(environment.name)
         uids = {each.uid for each in pods}
         deployments = view.deployments_of(environment.name)
+        no_room = self._lacks(view, environment)
         observed = planning.Observed(
             deployments=deployments,
             pods=pods,
@@ -132,9 +139,15 @@ class Reconciler:
                 if (each.namespace, each.name) in self._applied
             },
             may_roll=len(self._rolling - {key}) < self._max_unavailable,
-            no_room=view.lacking(environment, self._options.pods),
+            no_room=no_room,
+            room_instead=no_room is not None and self._lacks(view, environment, instead=True) is None,
         )
         return planning.plan(environment, observed, self._options, now=moments.now())
+
+    def _lacks(self, view: teams.TeamView, environment: model.Environment, *, instead: bool = False) -> str | None:
+        """What there is too little of for the pods that an environment wants."""
+        reserve = self._options.surge_reserve
+        return view.lacking(environment, self._options.pods, reserve=reserve, instead=instead)
 
     def _take_turn(self, key: teams.Key, plan: planning.Plan) -> None:
         """Keeps the list of who is being rolled out, and of who waits for a turn or for room."""
@@ -148,7 +161,7 @@ class Reconciler:
         if accepted is not None and accepted.reason == conditions.WAITING:
             self._in_line[key] = None
         if accepted is not None and accepted.reason == conditions.NO_ROOM:
-            self._without_room.add(key)
+            self._without_room[key] = None
             self._queue.add_after(key, _ROOM_AGAIN_S)
 
     def _next_in_line(self) -> None:
@@ -228,7 +241,7 @@ class Reconciler:
     def _forget(self, key: teams.Key) -> None:
         self._rolling.discard(key)
         self._in_line.pop(key, None)
-        self._without_room.discard(key)
+        self._without_room.pop(key, None)
         self._meter.state(key, None)
         self._next_in_line()
 

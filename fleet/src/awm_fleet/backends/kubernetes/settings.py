@@ -52,10 +52,14 @@ class Pods(_Strict):
 
 
 class Rollout(_Strict):
-    """How changes go: how many revisions start beside others at once, and how long old ones are drained."""
+    """How changes go: how many revisions start beside others at once, how long old ones are drained, and with what
+    room: see `planning.Options`.
+    """
 
     max_unavailable: int = pydantic.Field(10, ge=1)
     drain_deadline_s: float = pydantic.Field(3600.0, ge=0)
+    surge_reserve: int = pydantic.Field(0, ge=0)
+    on_no_capacity: Literal["wait", "recreate"] = "wait"
 
 
 class Config(_Strict):
@@ -97,6 +101,8 @@ class Config(_Strict):
         return planning.Options(
             pods=objects.PodOptions(**self.pods.model_dump()),
             drain_deadline_s=self.rollout.drain_deadline_s,
+            surge_reserve=self.rollout.surge_reserve,
+            on_no_capacity=self.rollout.on_no_capacity,
             url=self.url,
             teams={each.namespace: each.name for each in self.teams},
         )

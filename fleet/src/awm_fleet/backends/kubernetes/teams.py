@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
 from awm_fleet.backends.kubernetes import api, model, names, objects, quotas, settings, watching
@@ -23,7 +24,7 @@ class TeamView:
 
     Args:
         changed: Is called with each environment that something happened to, and whether it is a new one.
-        freed: Is called with the namespace when its quotas changed.
+        freed: Is called with the namespace when there may be more room in it.
         with_deployments: Whether Deployments are looked at too: a router has no use for them, nor rights.
     """
 
@@ -43,6 +44,8 @@ class TeamView:
         self._freed = freed
         self._deployments: dict[str, dict[str, model.Deployment]] = {}
         self._pods: dict[str, dict[str, model.Pod]] = {}
+        self._promised: dict[str, Decimal] = {}
+        """What the pods of all Deployments take together, whether they are there yet or not."""
         space = team.namespace
         self.environments = watching.Watcher(
             connection, api.ENVIRONMENTS, space, read=model.environment, changed=self._environment, rng=rng
@@ -99,24 +102,54 @@ class TeamView:
         """An environment's pods, by name."""
         return tuple(each for _, each in sorted(self._pods.get(environment, {}).items()))
 
-    def lacking(self, environment: model.Environment, options: objects.PodOptions) -> str | None:
-        """What there is too little of for the pods that an environment wants and has not; None where there is room."""
+    def lacking(
+        self, environment: model.Environment, options: objects.PodOptions, *, reserve: int = 0, instead: bool = False
+    ) -> str | None:
+        """What there is too little of for the pods that an environment wants and has not; None where there is room.
+
+        Args:
+            reserve: Room for so many pods is kept for changes of others: who has no pods yet may not use it.
+            instead: Whether what it has now would be removed first.
+        """
         limits = tuple(self.quotas.items.values())
         if not limits or environment.replicas == 0:
             return None
         wanted = objects.deployment(environment, options)
-        live = self.deployments.items.get(wanted["metadata"]["name"])
-        more = environment.replicas - (live.replicas if live else 0)
-        return quotas.lacking(limits, wanted["spec"]["template"]["spec"], more) if more > 0 else None
+        mine = self._deployments.get(environment.name, {})
+        live = mine.get(wanted["metadata"]["name"])
+        others = [each for each in mine.values() if each is not live]
+        more = environment.replicas - (self._there(live) if live else 0)
+        if more <= 0:
+            return None
+        promised = dict(self._promised)
+        if live:
+            _count(promised, live, self._there(live) - live.replicas)
+        leaving: dict[str, Decimal] = {}
+        for each in others if instead else ():
+            _count(leaving, each, each.replicas)
+        one = quotas.needs(wanted["spec"]["template"]["spec"])
+        kept = 0 if others else reserve
+        return quotas.lacking(limits, one, more, promised=promised, leaving=leaving, reserve=kept)
+
+    def _there(self, deployment: model.Deployment) -> int:
+        """How many pods a Deployment has, or will have: one that is refused some has no more than it has."""
+        if deployment.trouble is None:
+            return deployment.replicas
+        return sum(each.revision == deployment.revision for each in self.pods_of(deployment.environment))
 
     def _environment(self, before: model.Environment | None, after: model.Environment | None) -> None:
         if (each := after or before) is not None:
             self._changed(Key(self.team.namespace, each.name), each.status.state is None)
 
     def _deployment(self, before: model.Deployment | None, after: model.Deployment | None) -> None:
+        for one, sign in ((before, -1), (after, 1)):
+            if one is not None:
+                _count(self._promised, one, sign * one.replicas)
         if (each := after or before) is not None:
             _keep(self._deployments, each.environment, each.name, after)
             self._changed(Key(self.team.namespace, each.environment), False)
+        if after is None:
+            self._freed(self.team.namespace)
 
     def _pod(self, before: model.Pod | None, after: model.Pod | None) -> None:
         if (each := after or before) is not None:
@@ -136,3 +169,9 @@ def _keep(index: dict[str, dict[str, _Item]], environment: str, name: str, item:
         found[name] = item
     if not found:
         del index[environment]
+
+
+def _count(sums: dict[str, Decimal], deployment: model.Deployment, pods: int) -> None:
+    """Adds what some pods of a Deployment need."""
+    for resource, each in deployment.needs.items():
+        sums[resource] = sums.get(resource, Decimal(0)) + each * pods
