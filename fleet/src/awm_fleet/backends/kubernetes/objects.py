@@ -169,6 +169,7 @@ def _container(environment: model.Environment, options: PodOptions) -> dict[str,
         "env": [
             {"name": "AWM_CONTROL_TOKEN_SHA256", "valueFrom": token_hash},
             *({"name": name, "value": value} for name, value in sorted(options.settings.items())),
+            {"name": "AWM_BUNDLE_DIGEST", "value": environment.bundle_digest},  # an image's own word always fits
         ],
         "resources": {"requests": {"cpu": options.cpu, "memory": memory}, "limits": {"memory": memory}},
         "securityContext": {
