@@ -6,6 +6,7 @@ from typing import NoReturn
 
 import pytest
 
+from cluster.node import worlds
 from cluster.testbed import clusters, nodes
 
 
@@ -18,3 +19,20 @@ def cluster(
         missing("cluster", f"a real node needs Debian's packages {', '.join(lacking)}")
     with nodes.real(programs, tmp_path_factory.mktemp("node") / "state") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def world(
+    cluster: clusters.Cluster, programs: Path, built_images: Path, tmp_path_factory: pytest.TempPathFactory
+) -> worlds.World:
+    """The chart, installed with the images of this checkout; all scenarios sleep at first."""
+    folder = tmp_path_factory.mktemp("world")
+    with cluster.namespaces.network():
+        made = worlds.World(cluster, programs / "helm4", folder, built_images)
+        copies = [worlds.copied(worlds.EXAMPLES / "library", folder / name) for name in worlds.COPIES]
+        made.add(worlds.EXAMPLES / "library", worlds.EXAMPLES / "clinic", *copies)
+        made.rows["absent"]["image"] = worlds.ABSENT
+        made.rows["stranger"]["image"] = made.rows["clinic"]["image"]
+        made.index(*made.rows.values())
+        made.install()
+    return made

@@ -24,7 +24,6 @@ def test_a_cluster_with_a_real_node_leaves_nothing_on_the_machine(
     assert _settings() == before
     assert not {"node0", "pods0"} & (_links() | links)
     assert [each for each in FOLDERS if Path(each).exists()] == folders
-    assert not (tmp_path / "state" / "containerd").exists()
 
 
 def _run_a_pod(cluster: clusters.Cluster) -> None:

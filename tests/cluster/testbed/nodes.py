@@ -1,7 +1,7 @@
 """A real node of a cluster: containerd, kubelet, kube-proxy, a bridge for pods, and DNS, in the cluster's namespaces.
 
-What these programs would leave on the machine stays inside: folders below /run, /var/lib and /var/log are private, and
-so are the kernel's settings that kubelet makes. Pods' control groups are in a group of the node's own.
+What these programs would leave on the machine stays inside: /run, /var/lib and /var/log are private, in memory, and so
+are the kernel's settings that kubelet makes. Pods' control groups are in a group of the node's own.
 """
 
 import contextlib
@@ -52,6 +52,7 @@ def real(programs: Path, state: Path) -> Iterator[clusters.Cluster]:
         cluster = clusters.Cluster(programs, state, node_grace_s=GRACE_S)
         try:
             cluster.start()
+            _seclude(cluster)
             with cluster.namespaces.network():
                 registries.start(cluster)
                 registries.put("pause", registries.pause())
@@ -59,8 +60,6 @@ def real(programs: Path, state: Path) -> Iterator[clusters.Cluster]:
             yield cluster
         finally:
             cluster.close()
-            for each in ("containerd", "registry"):
-                shutil.rmtree(state / each, ignore_errors=True)
 
 
 def stop_kubelet(cluster: clusters.Cluster) -> None:
@@ -72,8 +71,7 @@ def start_kubelet(cluster: clusters.Cluster) -> None:
     """Starts kubelet; returns when the node is ready."""
     state = cluster.state
     arguments = [f"--config={state}/kubelet.yaml", f"--kubeconfig={state}/kubelet.kubeconfig"]
-    arguments += [f"--root-dir={state}/kubelet", f"--cert-dir={state}/kubelet", f"--hostname-override={NAME}"]
-    cluster.launch("kubelet", *arguments, f"--node-ip={clusters.ADDRESS}")
+    cluster.launch("kubelet", *arguments, f"--hostname-override={NAME}", f"--node-ip={clusters.ADDRESS}")
     cluster.wait("the node", lambda: _is_ready(cluster))
 
 
@@ -90,7 +88,6 @@ def forget(cluster: clusters.Cluster, image: str) -> None:
 
 
 def _start(cluster: clusters.Cluster, group: str) -> None:
-    _seclude(cluster)
     _configure(cluster.state, group)
     cluster.credentials("kubelet", f"system:node:{NAME}", "system:nodes")
     cluster.credentials("kube-proxy", "system:kube-proxy")
@@ -159,7 +156,6 @@ def _kubelet(state: Path, group: str) -> dict[str, Any]:
         "clusterDNS": [clusters.ADDRESS],
         "resolvConf": f"{state}/resolv.conf",
         "makeIPTablesUtilChains": False,
-        "podLogsDir": f"{state}/pod-logs",
         "volumePluginDir": f"{state}/flex",
         "serializeImagePulls": False,
         "imageGCHighThresholdPercent": 100,
@@ -201,7 +197,6 @@ _BRIDGE = {
 }
 _CONTAINERD = """
 version = 2
-root = "{state}/containerd"
 oom_score = 0
 disabled_plugins = [
   "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs",

@@ -20,16 +20,15 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 def start(cluster: clusters.Cluster) -> None:
     """Serves at `HOST` until the cluster ends."""
-    folder = cluster.state / "registry"
-    folder.mkdir()
     config = {
         "version": 0.1,
         "log": {"level": "warn"},
-        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
+        "storage": {"filesystem": {"rootdirectory": "/var/lib/registry"}, "delete": {"enabled": True}},
         "http": {"addr": HOST},
     }
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    cluster.launch(str(shutil.which("docker-registry")), "serve", str(folder / "config.yaml"))
+    file = cluster.state / "registry.yaml"
+    file.write_text(yaml.safe_dump(config))
+    cluster.launch(str(shutil.which("docker-registry")), "serve", str(file))
     cluster.wait("the image registry", _answers)
 
 
