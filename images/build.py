@@ -45,7 +45,7 @@ class Kind:
         return ROOT / "images" / self.name.removeprefix("awm-") / "Dockerfile"
 
 
-KINDS = (Kind("awm-runtime", "awm-runtime", ("server",)), Kind("awm-control", "awm-fleet", ("kubernetes",)))
+KINDS = (Kind("awm-runtime", "awm-runtime", ("server", "tokens")), Kind("awm-control", "awm-fleet", ("kubernetes",)))
 
 
 def main() -> None:

@@ -15,6 +15,8 @@ from awm_fleet.backends.kubernetes import api, names, settings
 
 DIGEST = "1" * 64
 PODS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "Pod")
+SERVING = ("Deployment", "StatefulSet", "DaemonSet")
+PROBES = {"livenessProbe", "readinessProbe", "startupProbe"}
 
 
 def entry(name: str, **changed: Any) -> dict[str, Any]:
@@ -37,14 +39,17 @@ def values(tmp_path: Path, **changed: Any) -> str:
 
 @pytest.mark.parametrize("file", charts.VALUES, ids=lambda path: path.stem)
 def test_every_values_file_passes_lint(helm: Path, file: Path) -> None:
-    charts.run(helm, "lint", "--strict", charts.CHART, f"--values={file}")
+    said = charts.run(helm, "lint", "--strict", charts.CHART, f"--values={file}").splitlines()
+    assert "1 chart(s) linted, 0 chart(s) failed" in said
+    assert not [line for line in said if line.startswith(("[WARNING]", "[ERROR]"))]
 
 
 @pytest.mark.parametrize("file", charts.VALUES, ids=lambda path: path.stem)
 def test_every_pod_is_hardened(helm: Path, file: Path) -> None:
-    pods = [each["spec"]["template"]["spec"] for kind in PODS for each in charts.named(_rendered(helm, file), kind)]
-    assert pods
-    for pod in pods:
+    made = _rendered(helm, file)
+    pods = [(kind, _pod(each)) for kind in PODS for each in charts.named(made, kind)]
+    assert {kind for kind, _ in pods} == {"Deployment", "Pod"}
+    for kind, pod in pods:
         assert pod["securityContext"]["runAsNonRoot"]
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC"}
@@ -57,7 +62,7 @@ def test_every_pod_is_hardened(helm: Path, file: Path) -> None:
             }
             assert "@sha256:" in container["image"]
             assert container["resources"]["limits"]["memory"]
-            assert {"livenessProbe", "readinessProbe", "startupProbe"} <= container.keys()
+            assert kind not in SERVING or container.keys() >= PROBES
 
 
 @pytest.mark.parametrize("file", charts.VALUES, ids=lambda path: path.stem)
@@ -96,10 +101,16 @@ def test_the_network_policies_select_what_the_controller_makes(helm: Path, tmp_p
     assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
     assert policy["spec"]["egress"] == []
     [rule] = policy["spec"]["ingress"]
-    [peer] = rule["from"]
-    [controller] = charts.named(made, "Deployment")
-    assert peer["podSelector"]["matchLabels"] == controller["spec"]["template"]["metadata"]["labels"]
-    assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "awm"}
+    allowed = [each["podSelector"]["matchLabels"] for each in rule["from"]]
+    deployments = charts.named(made, "Deployment")
+    assert allowed == [each["spec"]["template"]["metadata"]["labels"] for each in deployments]
+    assert {each["metadata"]["name"] for each in deployments} == {
+        "fleet-awm-fleet-controller",
+        "fleet-awm-fleet-router",
+    }
+    assert all(
+        each["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "awm"} for each in rule["from"]
+    )
 
 
 def test_a_team_has_its_own_namespace_with_pod_security_and_an_anchor(helm: Path) -> None:
@@ -130,10 +141,10 @@ def test_the_controller_may_do_what_it_does_and_no_more(helm: Path, tmp_path: Pa
         if each["metadata"]["namespace"] == "awm-default"
     ]
     granted = {resource for rule in role["rules"] for resource in rule["resources"]}
-    kinds = (api.ENVIRONMENTS, api.DEPLOYMENTS, api.PODS, api.QUOTAS, api.CONFIG_MAPS, api.SECRETS, api.EVENTS)
+    kinds = (api.ENVIRONMENTS, api.DEPLOYMENTS, api.PODS, api.QUOTAS, api.CONFIG_MAPS, api.EVENTS)
     assert granted == {each.plural for each in kinds} | {"environments/status", "pods/log"}
-    reads = [rule for rule in role["rules"] if rule["resources"] == ["secrets"] and "get" in rule["verbs"]]
-    assert [rule["resourceNames"] for rule in reads] == [[names.CONTROL_SECRET]]
+    [shown] = [rule for rule in role["rules"] if rule["resources"] == ["configmaps"] and "patch" in rule["verbs"]]
+    assert shown["resourceNames"] == [names.KEYS]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +162,12 @@ def test_the_controller_may_do_what_it_does_and_no_more(helm: Path, tmp_path: Pa
         ({"teams": [{"name": "a", "namespace": "awm"}]}, "release's own namespace"),
         ({"teams": []}, "teams"),
         ({"image": {"reference": "registry.example/control:1"}}, "reference"),
-        ({"image": {"reference": ""}}, "image.reference: give the controller's image by digest"),
+        ({"image": {"reference": ""}}, "image.reference: give the image of controller and router by digest"),
+        ({"router": {"replicas": 0}}, "replicas"),
+        ({"router": {"url": "http://awm.example/path"}}, "url"),
+        ({"router": {"settings": {"AWM_EPISODES": "5"}}}, "AWM_EPISODES"),
+        ({"router": {"ingress": {"enabled": True}}}, "router.ingress.host"),
+        ({"networkPolicy": {"enforcement": "hope"}}, "enforcement"),
         ({"catalog": {"index": "[]"}}, "no catalogue index"),
         ({"catalog": {"index": "{}"}}, "no catalogue index"),
         ({"networkPolicy": {"controlPlaneEgress": [{"cidr": "anywhere", "ports": [1]}]}}, "cidr"),
@@ -206,5 +222,79 @@ def test_the_generated_files_are_what_they_are_made_from() -> None:
     assert stale == [], "run helm/generate.py"
 
 
+def test_the_router_reads_the_configuration_and_the_keys_that_the_controller_makes(helm: Path, tmp_path: Path) -> None:
+    teams = [
+        {"name": "red", "namespace": "team-red"},
+        {"name": "blue", "namespace": "team-blue", "keys": {"existingSecret": "blues"}},
+    ]
+    made = charts.rendered(helm, values(tmp_path, teams=teams))
+    [config] = charts.named(made, "ConfigMap", "fleet-awm-fleet-controller")
+    path = tmp_path / "config.json"
+    path.write_text(config["data"]["config.json"])
+    read = settings.read(path)
+    [router] = charts.named(made, "Deployment", "fleet-awm-fleet-router")
+    pod = _pod(router)
+    mounted = {each["name"]: each["mountPath"] for each in pod["containers"][0]["volumeMounts"]}
+    secrets = {mounted[each["name"]]: each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each}
+    assert secrets == {
+        "/etc/awm/keys/red": read.keys_of(read.teams[0]),
+        "/etc/awm/keys/blue": "blues",
+        "/etc/awm/episode-ids": read.episode_ids,
+    }
+    [own] = [
+        each
+        for each in charts.named(made, "Role", "fleet-awm-fleet-controller")
+        if each["metadata"]["namespace"] == "awm"
+    ]
+    [reads] = [each for each in own["rules"] if each["resources"] == ["secrets"] and each["verbs"] == ["get"]]
+    assert set(reads["resourceNames"]) == set(secrets.values())
+    assert config["metadata"]["name"] == read.anchor
+    assert read.url == "http://fleet-awm-fleet-router.awm/t/{team}/s/{scenario}/mcp"
+
+
+def test_the_number_of_routers_is_the_autoscalers_where_there_is_one(helm: Path, tmp_path: Path) -> None:
+    [fixed] = charts.named(_router(helm, tmp_path, replicas=3), "Deployment", "fleet-awm-fleet-router")
+    assert fixed["spec"]["replicas"] == 3
+    made = _router(helm, tmp_path, replicas=3, autoscaling={"enabled": True, "maxReplicas": 4})
+    [scaled] = charts.named(made, "Deployment", "fleet-awm-fleet-router")
+    assert "replicas" not in scaled["spec"]
+    [autoscaler] = charts.named(made, "HorizontalPodAutoscaler")
+    assert autoscaler["spec"]["scaleTargetRef"]["name"] == scaled["metadata"]["name"]
+    assert (autoscaler["spec"]["minReplicas"], autoscaler["spec"]["maxReplicas"]) == (2, 4)
+
+
+def test_the_world_sees_the_agents_port_and_no_other(helm: Path) -> None:
+    made = _rendered(helm, charts.CHART / "ci" / "everything.yaml")
+    shown = {}
+    for each in charts.named(made, "Service"):
+        assert each["spec"].get("type", "ClusterIP") == "ClusterIP" or each["metadata"]["name"] == "fleet-router"
+        shown[each["metadata"]["name"]] = [port["targetPort"] for port in each["spec"]["ports"]]
+    assert (shown["fleet-router"], shown["fleet-router-control"]) == ([8001], [8002])
+    [ingress], [route] = charts.named(made, "Ingress"), charts.named(made, "HTTPRoute")
+    [path] = ingress["spec"]["rules"][0]["http"]["paths"]
+    assert path["backend"]["service"] == {"name": "fleet-router", "port": {"number": 80}}
+    assert route["spec"]["rules"] == [{"backendRefs": [{"name": "fleet-router", "port": 80}]}]
+
+
+def test_chosen_pods_reach_a_teams_agent_plane_and_are_told_where_it_is(helm: Path, tmp_path: Path) -> None:
+    peer = {"podSelector": {"matchLabels": {"app": "trainer"}}}
+    made = charts.rendered(helm, values(tmp_path, teams=[{"name": "red", "namespace": "red", "directFrom": [peer]}]))
+    [policy] = charts.named(made, "NetworkPolicy", "awm-environments")
+    assert policy["spec"]["ingress"][1] == {"from": [peer], "ports": [{"protocol": "TCP", "port": 8001}]}
+    [config] = charts.named(made, "ConfigMap", "fleet-awm-fleet-controller")
+    assert json.loads(config["data"]["config.json"])["teams"] == [{"name": "red", "namespace": "red", "direct": True}]
+
+
 def _rendered(helm: Path, file: Path) -> list[dict[str, Any]]:
     return charts.rendered(helm, f"--values={file}")
+
+
+def _pod(document: dict[str, Any]) -> dict[str, Any]:
+    """The `spec` of the pods that an object is or makes."""
+    spec: dict[str, Any] = document["spec"]
+    found: dict[str, Any] = spec if document["kind"] == "Pod" else spec["template"]["spec"]
+    return found
+
+
+def _router(helm: Path, tmp_path: Path, **router: Any) -> list[dict[str, Any]]:
+    return charts.rendered(helm, values(tmp_path, router=router))

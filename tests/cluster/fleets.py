@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from awm_fleet.backends.kubernetes import definition, names
 from cluster import stubs
@@ -44,6 +47,21 @@ def running(command: Sequence[str], folder: Path, environment: Mapping[str, str]
             process.kill()
             process.wait()
         print(log.read_text())
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in taken]
+
+
+def answers(url: str) -> bool:
+    """Whether a URL is answered with success."""
+    try:
+        return httpx.get(url, timeout=5).is_success
+    except httpx.TransportError:
+        return False
 
 
 class Fleet:

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import uvicorn
@@ -31,6 +31,7 @@ class Stub:
         silent: Pods that do not answer.
         drained: Pods that were drained.
         asked: How often each pod was asked for its tools.
+        tokens: The last token that each pod was shown.
     """
 
     def __init__(self) -> None:
@@ -39,6 +40,7 @@ class Stub:
         self.silent: set[str] = set()
         self.drained: set[str] = set()
         self.asked: Counter[str] = Counter()
+        self.tokens: dict[str, str] = {}
         self.everywhere: Sequence[dict[str, Any]] = TOOLS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,7 +52,9 @@ class Stub:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
-        status, answer = self._answer(scope["server"][0], scope["path"], body)
+        address = scope["server"][0]
+        self.tokens[address] = dict(scope["headers"]).get(b"authorization", b"").decode().removeprefix("Bearer ")
+        status, answer = self._answer(address, scope["path"], body)
         content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": content})
@@ -65,14 +69,48 @@ class Stub:
             return 204, b""
         if path == "/metrics":
             return 200, b'awm_calls_total{outcome="ok"} 0.0\n'
+        if path.endswith("/verify"):
+            return 200, {"outcome": "completed", "reward": 1.0, "mask": False, "state_hash": "-"}
+        if path.startswith("/v1/episodes/"):  # closed
+            return 204, b""
+        if path == "/v1/episodes" and body:
+            return 201, {"episodes": _opened(json.loads(body)), "rejected": []}
         if path == "/v1/episodes":
             default = {"id": "ep_default", "state": "open", "group": None}
             return 200, {"episodes": [default, *({"id": "ep_1", "state": "open"} for _ in range(self.open[address]))]}
         request = json.loads(body)
         if request["method"] == "initialize":
-            return 200, {"jsonrpc": "2.0", "id": 1, "result": {"serverInfo": {"name": "stub"}}}
+            return 200, {"jsonrpc": "2.0", "id": request["id"], "result": {"serverInfo": {"name": "stub"}}}
+        if request["method"] == "tools/call":
+            said = {"content": [{"type": "text", "text": address}], "isError": False}
+            return 200, {"jsonrpc": "2.0", "id": request["id"], "result": said}
         self.asked[address] += 1
-        return 200, {"jsonrpc": "2.0", "id": 1, "result": {"tools": self.tools.get(address, self.everywhere)}}
+        return 200, {
+            "jsonrpc": "2.0",
+            "id": request["id"],
+            "result": {"tools": self.tools.get(address, self.everywhere)},
+        }
+
+
+def _opened(wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The episodes that a router asks for; of whichever scenario it says."""
+    return [
+        {
+            "id": id,
+            "scenario": each.get("scenario", "rover"),
+            "generation": 1,
+            "state": "open",
+            "seed": 1,
+            "group": each.get("group"),
+            "mcp_url": "http://0.0.0.0:8001",
+            "direct_url": "http://0.0.0.0:8001",
+            "clock": "2026-01-15T09:00:00Z",
+            "tools_hash": TOOLS_HASH,
+            "expires_at": "2026-12-31T00:00:00Z",
+        }
+        for each in wanted["episodes"]
+        for id in each["ids"]
+    ]
 
 
 @contextlib.contextmanager

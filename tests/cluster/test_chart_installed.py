@@ -1,6 +1,7 @@
 """The chart on a real API server: its objects are taken, its rights are enough and no more, and it goes as it came."""
 
 import base64
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,12 @@ def test_the_controller_has_no_rights_beyond_its_teams(release: releases.Release
     release.helm("install", "--create-namespace")
     red = release.teams[0]["namespace"]
     assert release.may("create", "deployments.apps", red)
-    assert release.may("get", "secrets/awm-control", red)
+    assert release.may("get", "secrets/fleet-awm-fleet-keys-red", release.namespace)
     for verb, resource, namespace in (
-        ("get", "secrets/other", red),
-        ("list", "secrets", red),
+        ("get", "secrets/other", release.namespace),
+        ("list", "secrets", release.namespace),
+        ("create", "secrets", red),
+        ("get", "configmaps/other", red),
         ("delete", "environments.awm.dev", red),
         ("create", "pods/exec", red),
         ("create", "deployments.apps", release.namespace),
@@ -73,6 +76,50 @@ def test_the_controller_has_no_rights_beyond_its_teams(release: releases.Release
         ("get", "nodes", "default"),
     ):
         assert not release.may(verb, resource, namespace), f"{verb} {resource}"
+
+
+def test_the_router_may_wake_scenarios_and_change_nothing_else(release: releases.Release) -> None:
+    release.helm("install", "--create-namespace")
+    red = release.teams[0]["namespace"]
+
+    def may(verb: str, resource: str, namespace: str, *arguments: str) -> bool:
+        return release.may(verb, resource, namespace, *arguments, who=releases.ROUTER)
+
+    assert may("patch", "environments.awm.dev", red, "--subresource=scale")
+    assert may("watch", "environments.awm.dev", red)
+    assert may("watch", "pods", red)
+    for verb, resource, namespace in (
+        ("patch", "environments.awm.dev", red),
+        ("update", "environments.awm.dev", red),
+        ("delete", "environments.awm.dev", red),
+        ("patch", "pods", red),
+        ("create", "pods/exec", red),
+        ("get", "pods/log", red),
+        ("get", "secrets", red),
+        ("get", "secrets/fleet-awm-fleet-keys-red", release.namespace),
+        ("list", "environments.awm.dev", "default"),
+    ):
+        assert not may(verb, resource, namespace), f"{verb} {resource}"
+
+
+def test_the_routers_account_patches_the_scale_and_is_refused_the_image(
+    release: releases.Release, cluster: clusters.Cluster
+) -> None:
+    release.helm("install", "--create-namespace")
+    blue = release.teams[1]["namespace"]
+    with release.controller():
+        cluster.wait("blue", lambda: release.states(1) == {"rover": "asleep", "farm": "asleep"})
+        account = f"--as=system:serviceaccount:{release.namespace}:{releases.ROUTER}"
+        patch = ("patch", "environment", "rover", f"--namespace={blue}", account, "--type=merge")
+        cluster.kubectl(*patch, "--subresource=scale", '--patch={"spec": {"replicas": 1}}')
+        cluster.wait("rover", lambda: release.states(1)["rover"] == "ready")
+        image = f"registry.example/awm/other@sha256:{'9' * 64}"
+        with pytest.raises(subprocess.CalledProcessError) as caught:
+            cluster.kubectl(*patch, f'--patch={{"spec": {{"image": "{image}"}}}}')
+        assert "cannot patch resource" in caught.value.stderr
+        cluster.kubectl(*patch, "--subresource=scale", f'--patch={{"spec": {{"image": "{image}"}}}}')  # pruned
+    [rover] = [each for each in release.get("environments", blue) if each["metadata"]["name"] == "rover"]
+    assert rover["spec"]["image"] == fleets.entry()["image"]
 
 
 @pytest.mark.parametrize("file", charts.VALUES, ids=lambda path: path.stem)
@@ -83,7 +130,8 @@ def test_the_api_server_takes_every_object_of_every_rendering(
     made = charts.rendered(programs / "helm4", f"--values={file}")
     for namespace in {each["metadata"].get("namespace", "default") for each in made}:
         cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-    ours = [each for each in made if each["kind"] != "ServiceMonitor"]  # the Prometheus operator's, not installed here
+    # The Prometheus operator's and the Gateway API's definitions are not installed here.
+    ours = [each for each in made if each["kind"] not in ("ServiceMonitor", "HTTPRoute")]
     text = yaml.safe_dump_all(ours)
     said = cluster.kubectl("apply", "--dry-run=server", "--server-side", "--validate=strict", "-f", "-", input=text)
     assert len(said.splitlines()) == len(ours)

@@ -25,7 +25,7 @@ async def followed(fleet: fleets.Fleet) -> AsyncIterator[directory.ClusterDirect
     view = teams.TeamView(
         connection, team, changed=lambda key, _: found.changed(key), freed=lambda _: None, rng=random.Random(1)
     )
-    found = directory.ClusterDirectory(connection, view, pods=objects.PodOptions(), control_token="secret")
+    found = directory.ClusterDirectory(connection, view, pods=objects.PodOptions())
     watching = asyncio.create_task(view.run())
     try:
         await asyncio.wait_for(view.synced(), PATIENCE_S)

@@ -17,6 +17,38 @@
 {{- printf "%s-controller" (include "awm.fullname" .) -}}
 {{- end -}}
 
+{{- define "awm.router.name" -}}
+{{- printf "%s-router" (include "awm.fullname" .) -}}
+{{- end -}}
+
+{{/* The Service of trainers. */}}
+{{- define "awm.router.control" -}}
+{{- printf "%s-control" (include "awm.router.name" .) -}}
+{{- end -}}
+
+{{/* Where agents reach the router, without a path. */}}
+{{- define "awm.router.url" -}}
+{{- $router := .Values.router -}}
+{{- if $router.url -}}
+{{- $router.url -}}
+{{- else if and $router.ingress.enabled $router.ingress.host -}}
+{{- printf "%s://%s" (ternary "https" "http" (ne $router.ingress.tlsSecret "")) $router.ingress.host -}}
+{{- else -}}
+{{- printf "http://%s.%s" (include "awm.router.name" .) .Release.Namespace -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret with a team's keys: (list . team). */}}
+{{- define "awm.team.keys" -}}
+{{- $team := index . 1 -}}
+{{- ($team.keys | default dict).existingSecret | default (printf "%s-keys-%s" (include "awm.fullname" (index . 0)) $team.name) -}}
+{{- end -}}
+
+{{/* The Secret with the key of episodes' ids, which the controller makes. */}}
+{{- define "awm.episodeIds" -}}
+{{- printf "%s-episode-ids" (include "awm.fullname" .) -}}
+{{- end -}}
+
 {{- define "awm.labels" -}}
 app.kubernetes.io/name: {{ include "awm.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -29,6 +61,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 app.kubernetes.io/name: {{ include "awm.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: controller
+{{- end -}}
+
+{{- define "awm.router.selector" -}}
+app.kubernetes.io/name: {{ include "awm.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: router
 {{- end -}}
 
 {{/* The labels of what the controller makes; awm_fleet.backends.kubernetes.names has the same. */}}
@@ -45,13 +83,15 @@ app.kubernetes.io/managed-by: awm-fleet
 {{- if or .Values.catalog.existingConfigMap .Values.catalog.index -}}yes{{- end -}}
 {{- end -}}
 
-{{/* What the controller is told: awm_fleet.backends.kubernetes.settings reads it. */}}
+{{/* What the controller and the router are told: awm_fleet.backends.kubernetes.settings reads it. */}}
 {{- define "awm.config" -}}
 {{- $teams := list -}}
 {{- range .Values.teams -}}
   {{- $team := dict "name" .name "namespace" .namespace -}}
   {{- if hasKey . "scenarios" -}}{{- $_ := set $team "scenarios" .scenarios -}}{{- end -}}
   {{- if hasKey . "warm" -}}{{- $_ := set $team "warm" .warm -}}{{- end -}}
+  {{- with .keys -}}{{- $_ := set $team "keys" .existingSecret -}}{{- end -}}
+  {{- if .directFrom -}}{{- $_ := set $team "direct" true -}}{{- end -}}
   {{- $teams = append $teams $team -}}
 {{- end -}}
 {{- $environments := .Values.environments -}}
@@ -67,6 +107,9 @@ app.kubernetes.io/managed-by: awm-fleet
 -}}
 {{- if $environments.runtimeClassName -}}{{- $_ := set $pods "runtime_class" $environments.runtimeClassName -}}{{- end -}}
 {{- dict
+  "release" (include "awm.fullname" .)
+  "anchor" (include "awm.controller.name" .)
+  "url" (printf "%s/t/{team}/s/{scenario}/mcp" (include "awm.router.url" .))
   "teams" $teams
   "pods" $pods
   "rollout" (dict
@@ -76,10 +119,32 @@ app.kubernetes.io/managed-by: awm-fleet
   | toPrettyJson -}}
 {{- end -}}
 
+{{/* Rules of a NetworkPolicy: to the API server, and to the teams' environments. */}}
+{{- define "awm.controlPlaneEgress" -}}
+{{- range .Values.networkPolicy.controlPlaneEgress }}
+- to: [{ipBlock: {cidr: {{ .cidr | quote }}}}]
+  ports:
+    {{- range .ports }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "awm.environmentsEgress" -}}
+{{- range .Values.teams }}
+- to:
+    - namespaceSelector:
+        matchLabels: {kubernetes.io/metadata.name: {{ .namespace }}}
+      podSelector:
+        matchLabels: {{- include "awm.environment.selector" $ | nindent 10 }}
+  ports: [{protocol: TCP, port: 8001}, {protocol: TCP, port: 8002}]
+{{- end }}
+{{- end -}}
+
 {{/* What no schema can say: fails with a sentence. */}}
 {{- define "awm.check" -}}
 {{- if not .Values.image.reference -}}
-{{- fail "image.reference: give the controller's image by digest, for example registry.example/awm/control@sha256:..." -}}
+{{- fail "image.reference: give the image of controller and router by digest, for example registry.example/awm/control@sha256:..." -}}
 {{- end -}}
 {{- if and .Values.catalog.index .Values.catalog.existingConfigMap -}}
 {{- fail "catalog: give index or existingConfigMap, not both" -}}
@@ -93,6 +158,8 @@ app.kubernetes.io/managed-by: awm-fleet
   {{- end -}}
   {{- $_ := set $names .name true -}}{{- $_ := set $namespaces .namespace true -}}
 {{- end -}}
+{{- $ingress := .Values.router.ingress -}}
+{{- if and $ingress.enabled (not $ingress.host) -}}{{- fail "router.ingress.host: an Ingress for agents needs a host name" -}}{{- end -}}
 {{- if .Values.catalog.index -}}
   {{- $index := .Values.catalog.index | fromJson -}}
   {{- if ne (get $index "format" | toString) "awm-catalogue/1" -}}

@@ -28,6 +28,7 @@ class Instance:
         state: Never "asleep".
         agent_url: Its agent plane without a path, or None while it has none.
         control_url: Its control plane without a path, or None while it has none.
+        is_direct: Whether callers may reach its agent plane beside the router.
         control_token: What opens its control plane; None where it asks for none or takes signed tokens.
         reason: Why it failed or drains, in one sentence.
         diagnostics: Facts for operators, for example the last lines of its log.
@@ -41,6 +42,7 @@ class Instance:
     state: State
     agent_url: str | None = None
     control_url: str | None = None
+    is_direct: bool = True
     control_token: str | None = field(default=None, repr=False)
     reason: str | None = None
     diagnostics: dict[str, Any] | None = None

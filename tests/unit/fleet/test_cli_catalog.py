@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import catalogues
 import commands
@@ -90,3 +91,46 @@ def test_bad_input_is_one_line(awm: commands.Awm, tmp_path: Path, line: str, say
     assert (ended.status, ended.out) == (1, "")
     assert says.format(empty=empty) in ended.err
     assert ended.err.count("\n") == 1
+
+
+def test_an_index_for_clusters_names_the_images_that_were_pushed(
+    awm: commands.Awm, bundles: Path, tmp_path: Path
+) -> None:
+    digests = {each["name"]: each["bundle"] for each in _built(awm, bundles, tmp_path / "before")}
+    image = f"registry.example:5000/awm/rover@sha256:{'1' * 64}"
+    rows = [
+        {"path": "rover", "bundle": digests["rover"], "image": f"registry:{image}", "digest": f"sha256:{'1' * 64}"},
+        {"path": "broken", "error": "no seed"},
+    ]
+    (tmp_path / "images.json").write_text(json.dumps({"images": rows}))
+    ended = awm("catalog", "build", bundles, "--images", tmp_path / "images.json", "--out", tmp_path / "out")
+    assert ended.status == 3
+    assert f"{bundles / 'archive'}: no image of this bundle was built" in ended.err
+    told = snapshots.load(tmp_path / "out")
+    assert [(each.name, each.image, each.folder) for each in told.entries.values()] == [("rover", image, None)]
+    assert [task.id for task in told.metadata(told.entry("rover")).tasks] == ["walk"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"images": [{"bundle": "b", "digest": "d", "image": "docker:awm/rover:1"}]}', "in no image registry"),
+        ('{"images": [{"digest": "d"}]}', "not what `awm image build --json` prints"),
+        ("[]", "not what `awm image build --json` prints"),
+        ("", "not what `awm image build --json` prints"),
+    ],
+)
+def test_a_list_of_images_that_is_none_is_named(
+    awm: commands.Awm, bundles: Path, tmp_path: Path, content: str, said: str
+) -> None:
+    (tmp_path / "images.json").write_text(content)
+    ended = awm("catalog", "build", bundles, "--images", tmp_path / "images.json", "--out", tmp_path / "out")
+    assert ended.status == 1
+    assert f"{tmp_path}/images.json" in ended.err
+    assert said in ended.err
+    assert not (tmp_path / "out" / "index.json").exists()
+
+
+def _built(awm: commands.Awm, bundles: Path, out: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = awm.done("catalog", "build", bundles, "--out", out, "--json").document()["scenarios"]
+    return rows

@@ -1,6 +1,7 @@
 """What environments become, their names, what is read back, and what there is room for."""
 
 import dataclasses
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -73,7 +74,10 @@ def test_a_pod_is_hardened_and_counts_its_scratch_as_memory() -> None:
         "readOnlyRootFilesystem": True,
     }
     assert container["resources"]["requests"]["memory"] == container["resources"]["limits"]["memory"] == "128Mi"
-    assert pod["volumes"] == [{"name": "state", "emptyDir": {"medium": "Memory", "sizeLimit": "28Mi"}}]
+    assert pod["volumes"] == [
+        {"name": "state", "emptyDir": {"medium": "Memory", "sizeLimit": "28Mi"}},
+        {"name": "keys", "configMap": {"name": "awm-keys"}},
+    ]
 
 
 @given(st.text(min_size=1, max_size=200), st.text(min_size=1, max_size=200))
@@ -98,10 +102,17 @@ def test_a_selector_of_one_environment_never_takes_anothers_pods() -> None:
     assert not selected <= theirs["spec"]["template"]["metadata"]["labels"].items()
 
 
-def test_a_pod_is_given_the_hash_of_the_token_and_not_the_token() -> None:
-    [container] = objects.deployment(environment(), BEFORE)["spec"]["template"]["spec"]["containers"]
-    given = {each["name"]: each["valueFrom"]["secretKeyRef"]["key"] for each in container["env"] if "valueFrom" in each}
-    assert given == {"AWM_CONTROL_TOKEN_SHA256": "sha256"}
+def test_a_pod_is_given_public_keys_its_own_id_and_no_secret() -> None:
+    pod = objects.deployment(environment(), BEFORE)["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    given = {each["name"]: each.get("value") or each["valueFrom"] for each in container["env"]}
+    assert given == {
+        "AWM_TOKEN_KEYS": "/etc/awm/keys/jwks.json",
+        "AWM_INSTANCE_ID": {"fieldRef": {"fieldPath": "metadata.uid"}},
+        "AWM_TEAM": {"configMapKeyRef": {"name": "awm-keys", "key": "team"}},
+    }
+    assert container["volumeMounts"][1] == {"name": "keys", "mountPath": "/etc/awm/keys", "readOnly": True}
+    assert "secret" not in json.dumps(pod).lower()
 
 
 @pytest.mark.parametrize(

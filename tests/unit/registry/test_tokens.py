@@ -316,3 +316,30 @@ def test_a_private_key_in_the_public_set_is_refused(folder: Path) -> None:
     path.write_text(json.dumps(whole))
     with pytest.raises(runtime_errors.PermanentError, match="or a private one"):
         token_checking.TokenChecker(path)
+
+
+def test_the_files_of_a_secret_are_keys_as_a_folder_is(folder: Path, clock: Clock, tmp_path: Path) -> None:
+    files = keys.files(keys.load(folder))
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    for name, content in files.items():
+        (mounted / name).write_bytes(content)
+        (mounted / name).chmod(0o440)
+    assert keys.files(keys.parsed(files)) == files
+    token = issuer(mounted, clock).token("control", ttl_s=HOUR)
+    for each in (folder, mounted):
+        assert doors(each, clock).caller(token).scope == "control"
+    with pytest.raises(errors.TokenError, match="no key here"):
+        keys.parsed({"jwks.json": files["jwks.json"]})
+
+
+def test_the_keys_of_a_secret_are_rotated_as_those_of_a_folder(clock: Clock) -> None:
+    first, _ = keys.rotated([], now=clock())
+    second, done = keys.rotated(first, now=clock())
+    assert (len(second), done.dropped) == (2, ())
+    assert keys.signing(second, clock()) == first[0]
+    with pytest.raises(errors.TokenError, match="rotate then"):
+        keys.rotated(second, now=clock())
+    third, done = keys.rotated(second, now=clock() + 2 * keys.SETTLE_S)
+    assert done.dropped == (first[0].kid,)
+    assert third[0] == second[1]

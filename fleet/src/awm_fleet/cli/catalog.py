@@ -1,5 +1,8 @@
 """`awm catalog`: what a fleet serves, as files."""
 
+import dataclasses
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,22 +10,37 @@ import typer
 
 from awm_fleet import shelves
 from awm_fleet.cli import output
-from awm_registry.catalogue import model, paging, snapshots
+from awm_registry.catalogue import model, paging, snapshots, writing
+from awm_runtime import errors
 from awm_runtime.bundle import model as bundle_model
 
 app = typer.Typer(name="catalog", no_args_is_help=True, help="Build and show catalogues of scenarios.")
 
 _FAILED, _PARTLY = 1, 3
+_IN_REGISTRY = "registry:"
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @app.command(
-    epilog=output.examples("awm catalog build bundles --out catalogue", "awm catalog build bundles/rover --out new")
+    epilog=output.examples(
+        "awm catalog build bundles --out catalogue",
+        "awm catalog build bundles/rover --out new",
+        "awm catalog build bundles --images images.json --out catalogue",
+    )
 )
 def build(
     given: Annotated[list[Path], typer.Argument(metavar="BUNDLES...", help="Bundles, or folders of bundles.")],
     out: Annotated[Path, typer.Option("--out", help="The catalogue's folder; what is in it already may stay.")],
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            metavar="FILE",
+            help="What `awm image build --json` printed: the index names these images and no folders, as clusters "
+            "want it.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Build the catalogue of some bundles.
@@ -32,7 +50,10 @@ def build(
     """
     bundles = shelves.folders(given)
     out.mkdir(parents=True, exist_ok=True)
+    made = None if images is None else _images(images)
     shelf = shelves.stock(bundles, out)
+    if made is not None:
+        shelf = _of_images(shelf, made)
     if as_json:
         output.document(
             {
@@ -72,6 +93,41 @@ def show(
         output.complain(f"{path}: {fault}")
     if not all(fault.served for fault in snapshot.faults):
         raise typer.Exit(_PARTLY)
+
+
+def _images(path: Path) -> dict[str, str]:
+    """The images that were pushed to an image registry, by digest, for each bundle's digest.
+
+    Raises:
+        PermanentError: The file says something else.
+    """
+    try:
+        rows = [each for each in json.loads(path.read_bytes())["images"] if "digest" in each]
+        found = {each["bundle"]: each["image"].removeprefix(_IN_REGISTRY) for each in rows}
+    except OSError as exc:
+        raise errors.PermanentError(f"{path}: cannot be read: {exc.strerror}") from exc
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise errors.PermanentError(f"{path}: not what `awm image build --json` prints: {exc!r}") from exc
+    if not all(each["image"].startswith(_IN_REGISTRY) for each in rows):
+        raise errors.PermanentError(f"{path}: images that are in no image registry; use --output registry:HOST/PREFIX")
+    return found
+
+
+def _of_images(shelf: shelves.Shelf, images: Mapping[str, str]) -> shelves.Shelf:
+    """The shelf with an image in place of each folder; bundles without one are left out."""
+    entries = tuple(
+        each.model_copy(update={"image": images[each.bundle], "folder": None})
+        for each in shelf.entries
+        if each.bundle in images
+    )
+    missing = tuple(
+        shelves.Fault(Path(each.folder or ""), f"{each.folder}: no image of this bundle was built")
+        for each in shelf.entries
+        if each.bundle not in images
+    )
+    if entries:
+        writing.write_index(entries, shelf.catalogue)
+    return dataclasses.replace(shelf, entries=entries, faults=(*shelf.faults, *missing))
 
 
 def _document(card: snapshots.Card) -> dict[str, Any]:

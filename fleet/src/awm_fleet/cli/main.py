@@ -20,6 +20,7 @@ from awm_fleet.cli import (
     gen,
     image,
     output,
+    router,
     token,
     tools,
     verify,
@@ -63,6 +64,7 @@ app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
 app.add_typer(dev.app, name="dev")
 app.add_typer(environments.app, name="fleet")
 app.command("controller", epilog=controller.EXAMPLES)(controller.controller)
+app.command("router", epilog=router.EXAMPLES)(router.router)
 app.command("verify", epilog=verify.EXAMPLES)(verify.verify)
 
 

@@ -1,10 +1,13 @@
 """`awm token`: make, look at and rotate what opens a fleet."""
 
+import asyncio
+import functools
 import sys
 import time
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import jwt
 import pydantic
@@ -13,8 +16,14 @@ import typer
 from awm_fleet.cli import output
 from awm_registry import errors
 from awm_registry.tokens import issuing, keys
+from awm_runtime import errors as fleet_errors
 from awm_runtime import token_checking
 from awm_runtime.contract import problems, tokens
+
+if TYPE_CHECKING:
+    from awm_fleet.backends.kubernetes import api
+
+_Done = TypeVar("_Done")
 
 app = typer.Typer(name="token", no_args_is_help=True, help="Make, look at and rotate what opens a fleet.")
 
@@ -26,6 +35,14 @@ Keys = Annotated[Path, typer.Option("--keys", envvar="AWM_KEYS", help="The folde
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 DEFAULT_KEYS = Path(".awm/keys")
+
+Secret = Annotated[
+    str | None,
+    typer.Option("--secret", metavar="NAMESPACE/NAME", help="A Secret of a cluster with the keys, in place of --keys."),
+]
+Kubeconfig = Annotated[
+    str | None, typer.Option("--kubeconfig", help="The way to that cluster; by default KUBECONFIG's.")
+]
 
 
 def _seconds(text: str) -> float:
@@ -45,6 +62,7 @@ def _seconds(text: str) -> float:
         "awm token create --scope control --subject trainer-3 --ttl 12h",
         "awm token create --scope agent --episode ep_...",
         "awm token create --scope agent --scenario rover --subject ann",
+        "awm token create --scope control --team red --secret awm/fleet-awm-fleet-keys-red",
     )
 )
 def create(
@@ -57,10 +75,13 @@ def create(
         str | None, typer.Option(help="Or the scenario whose default episode of the subject it opens.")
     ] = None,
     folder: Keys = DEFAULT_KEYS,
+    secret: Secret = None,
+    kubeconfig: Kubeconfig = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a token and print it. Whoever has it may use it until it expires."""
-    issuer = issuing.Issuer(keys.Signer(folder), team=team)
+    signer = keys.Signer(folder) if secret is None else _clusters(secret, kubeconfig, _held)
+    issuer = issuing.Issuer(signer, team=team)
     try:
         token = issuer.token(scope, ttl_s=ttl, subject=subject, episode=episode, scenario=scenario)
     except pydantic.ValidationError as exc:
@@ -92,12 +113,20 @@ def inspect(
         raise typer.Exit(_FAILED)
 
 
-@app.command(epilog=output.examples("awm token rotate", "awm token rotate --keys /etc/awm/keys"))
+@app.command(
+    epilog=output.examples(
+        "awm token rotate",
+        "awm token rotate --keys /etc/awm/keys",
+        "awm token rotate --secret awm/fleet-awm-fleet-keys-red",
+    )
+)
 def rotate(
     folder: Keys = DEFAULT_KEYS,
     force: Annotated[
         bool, typer.Option("--force", help="Also when the newest key does not sign yet; tokens in use stop being good.")
     ] = False,
+    secret: Secret = None,
+    kubeconfig: Kubeconfig = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a new key; the first time, make the folder.
@@ -105,15 +134,56 @@ def rotate(
     Two keys live: the new one signs when everybody has had time to read it, and what the one before signed stays good
     until the next rotation. Nothing is restarted.
     """
-    done = keys.rotate(folder, now=time.time(), force=force)
+    if secret is None:
+        done = keys.rotate(folder, now=time.time(), force=force)
+        place = {"keys": str(folder), "public": str(folder / keys.PUBLIC)}
+    else:
+        done = _clusters(secret, kubeconfig, functools.partial(_rotated, force=force))
+        place = {"secret": secret}
     signs_from = _moment(done.signs_from)
     if as_json:
-        document = {"kid": done.kid, "signs_from": signs_from, "dropped": list(done.dropped), "keys": str(folder)}
-        output.document({**document, "public": str(folder / keys.PUBLIC)})
+        output.document({"kid": done.kid, "signs_from": signs_from, "dropped": list(done.dropped), **place})
         return
-    output.say(f"{done.kid} signs from {signs_from}; its public half is in {folder / keys.PUBLIC}")
+    output.say(f"{done.kid} signs from {signs_from}; it is in {secret or folder}")
     for kid in done.dropped:
         output.say(f"{kid} is gone: tokens that it signed are no longer good")
+
+
+def _clusters(
+    secret: str, kubeconfig: str | None, do: "Callable[[api.Api, str, str], Coroutine[Any, Any, _Done]]"
+) -> _Done:
+    """What comes of doing something with a Secret of a cluster.
+
+    Raises:
+        PermanentError: There is no way to a cluster.
+    """
+    try:
+        from awm_fleet.backends.kubernetes import operations
+    except ImportError as exc:
+        raise fleet_errors.PermanentError(
+            f"{exc.name} is not installed: install awm-fleet with its extra, `awm-fleet[kubernetes]`"
+        ) from exc
+    namespace, slash, name = secret.partition("/")
+    if not (namespace and slash and name) or "/" in name:
+        raise typer.BadParameter(f"{secret!r}: write NAMESPACE/NAME")
+
+    async def ask() -> _Done:
+        async with operations.connected(kubeconfig) as connection:
+            return await do(connection, namespace, name)
+
+    return asyncio.run(ask())
+
+
+async def _held(connection: "api.Api", namespace: str, name: str) -> issuing.Signer:
+    from awm_fleet.backends.kubernetes import keyrings
+
+    return await keyrings.held(connection, namespace, name)
+
+
+async def _rotated(connection: "api.Api", namespace: str, name: str, *, force: bool) -> keys.Rotation:
+    from awm_fleet.backends.kubernetes import keyrings
+
+    return await keyrings.rotate(connection, namespace, name, force=force)
 
 
 def _unchecked(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -130,7 +200,7 @@ def _unchecked(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _fault(token: str, folder: Path, claims: dict[str, Any]) -> str | None:
     """Why a token is not good; None where it is."""
-    checker = token_checking.TokenChecker(folder / keys.PUBLIC, str(claims.get("aud")))
+    checker = token_checking.TokenChecker(keys.public(folder), str(claims.get("aud")))
     try:
         checker.claims(token)
     except problems.ProblemError as exc:

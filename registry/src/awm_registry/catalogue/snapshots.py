@@ -5,7 +5,7 @@ Rows and short descriptions are in memory; task texts and tool lists are read fr
 
 import difflib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,6 +155,21 @@ def load(index: Path, folder: Path | None = None) -> Snapshot:
     path = index / model.INDEX if index.is_dir() else index
     folder = folder or path.parent
     rows, faults = _rows(path)
+    return _made(rows, faults, folder)
+
+
+def of(entries: Iterable[model.Entry], folder: Path) -> Snapshot:
+    """The catalogue of rows that come from elsewhere.
+
+    Args:
+        entries: The rows, each of another scenario or generation.
+        folder: Where the metadata is; what is not there is described by its name only.
+    """
+    rows = {(each.name, each.generation): (position, each) for position, each in enumerate(entries)}
+    return _made(rows, [], folder)
+
+
+def _made(rows: dict[Key, tuple[int, model.Entry]], faults: list[Fault], folder: Path) -> Snapshot:
     newest = {row.name: (position, row) for position, row in sorted(rows.values(), key=_age)}
     cards = []
     for position, row in newest.values():

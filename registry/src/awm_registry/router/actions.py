@@ -1,7 +1,6 @@
 """What the control plane does, apart from HTTP: episodes, wherever in the fleet they are."""
 
 import asyncio
-from collections.abc import Iterable
 from typing import Literal
 
 import pydantic
@@ -95,11 +94,8 @@ class Actions:
         return opened.model_copy(
             update={
                 "episodes": [
-                    each.model_copy(
-                        update={
-                            "mcp_url": mcp_url(url, each.id),
-                            "token": self._tokens.agent_token(caller, each.id, each.expires_at),
-                        }
+                    self._routed(each, url).model_copy(
+                        update={"token": self._tokens.agent_token(caller, each.id, each.expires_at)}
                     )
                     for each in opened.episodes
                 ]
@@ -115,14 +111,15 @@ class Actions:
         listing = Listing(episodes=[])
         async with asyncio.TaskGroup() as group:
             for instance in awake:
-                group.create_task(self._list_into(listing, instance, lines))
+                group.create_task(self._list_into(listing, instance, url, lines))
         found = (each for each in listing.episodes if state in (None, each.state))
-        listing.episodes = sorted(routed(found, url), key=lambda each: (each.scenario, each.id))
+        listing.episodes = sorted(found, key=lambda each: (each.scenario, each.id))
         return listing
 
-    async def _list_into(self, listing: Listing, instance: directory.Instance, lines: bytes) -> None:
+    async def _list_into(self, listing: Listing, instance: directory.Instance, url: str, lines: bytes) -> None:
         try:
-            listing.episodes += await self._control.listed(instance, lines=lines)
+            found = await self._control.listed(instance, lines=lines)
+            listing.episodes += [routed(each, url, instance) for each in found]
         except problems.ProblemError as exc:
             listing.unreachable.append(Unreachable(instance=instance.id, scenario=instance.scenario, error=exc.problem))
 
@@ -143,7 +140,10 @@ class Actions:
         )
         if view.id != id:
             raise problems.ProblemError(problems.Code.INTERNAL, "the instance answered for another episode")
-        return view.model_copy(update={"mcp_url": mcp_url(url, id)})
+        return self._routed(view, url)
+
+    def _routed(self, view: episodes.EpisodeView, url: str) -> episodes.EpisodeView:
+        return routed(view, url, self._control.held_at(view.id, self._roster.of(view.scenario)))
 
     async def heartbeat(self, id: str, lines: bytes) -> episodes.Lease:
         """Renews a lease."""
@@ -176,7 +176,7 @@ class Actions:
             try:
                 await self._active.candidates(scenario, wait_s=wait_s)
                 holder = await self._default.holder(scenario, caller.subject)
-                direct = mcp_url(holder.agent_url or "", self._default.id(holder, caller.subject))
+                direct = direct_url(holder, self._default.id(holder, caller.subject))
             except problems.ProblemError as exc:
                 if exc.code is not problems.Code.STARTING:
                     raise
@@ -229,6 +229,13 @@ def mcp_url(url: str, id: str) -> str:
     return f"{url}/e/{id}/mcp"
 
 
-def routed(views: Iterable[episodes.EpisodeView], url: str) -> Iterable[episodes.EpisodeView]:
-    """Episodes with their MCP URLs on a router instead of the ones on their instances."""
-    return (each.model_copy(update={"mcp_url": mcp_url(url, each.id)}) for each in views)
+def direct_url(instance: directory.Instance | None, id: str) -> str | None:
+    """An episode's MCP URL at its instance; None where callers cannot reach that."""
+    if instance is None or instance.agent_url is None or not instance.is_direct:
+        return None
+    return mcp_url(instance.agent_url, id)
+
+
+def routed(view: episodes.EpisodeView, url: str, instance: directory.Instance | None) -> episodes.EpisodeView:
+    """An episode with its URLs as callers see them, and not as its instance does."""
+    return view.model_copy(update={"mcp_url": mcp_url(url, view.id), "direct_url": direct_url(instance, view.id)})

@@ -45,6 +45,7 @@ class Options:
         url: Where agents reach it, without a path; None: as the caller came, which is right on one port.
         host_names: Host names that are answered beside the loopback ones and `host`; `*` for all.
         limits: Its settings.
+        team: Whose fleet it serves; empty without teams.
     """
 
     id_key: bytes = field(repr=False)
@@ -52,6 +53,7 @@ class Options:
     url: str | None = None
     host_names: tuple[str, ...] = ()
     limits: settings.Settings = field(default_factory=settings.Settings)
+    team: str = ""
 
 
 class Router:
@@ -114,6 +116,7 @@ def create(
     options: Options,
     *,
     tokens: authority.Authority | None = None,
+    meter: metrics.Metrics | None = None,
 ) -> Router:
     """Makes a router.
 
@@ -122,6 +125,7 @@ def create(
         catalogues: What scenarios there are.
         options: How it is reached.
         tokens: Who may do what; None: everybody everything, which is for loopback addresses only.
+        meter: What is counted, where routers of several teams are one process; None: by itself.
 
     Raises:
         PermanentError: It would be open to other machines without asking for tokens.
@@ -133,7 +137,7 @@ def create(
     asks_for_tokens = tokens is not None
     tokens = tokens or authority.OpenAuthority()
     limits = options.limits
-    meter = metrics.Metrics()
+    meter = meter or metrics.Metrics()
     guard = hosts.guard((*hosts.LOOPBACK, _authority(options.host), *options.host_names))
     known = roster.Roster(fleet, catalogues)
     connections = pool.Pool(limits)
@@ -163,7 +167,7 @@ def create(
 
     def gated(plane: routes.Plane) -> gate.Gate:
         app = _app([each for each in table if each.plane == plane], tokens)
-        return gate.Gate(app, guard=guard, limits=limits, meter=meter, url=options.url)
+        return gate.Gate(app, guard=guard, limits=limits, meter=meter, url=options.url, team=options.team)
 
     return Router(
         agent_plane.AgentPlane(

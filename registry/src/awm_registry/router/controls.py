@@ -8,7 +8,7 @@ from typing import TypeVar
 import pydantic
 
 from awm_registry import directory
-from awm_registry.router import activation, asking, authority, ids, requests, wire
+from awm_registry.router import activation, asking, authority, ids, requests, roster, wire
 from awm_runtime.contract import episodes, problems
 
 MOST_BYTES = 64 << 20
@@ -48,6 +48,10 @@ class Controls:
             return requests.control(instance, method, path, token=token, lines=lines, body=body)
 
         return made
+
+    def held_at(self, id: str, instances: Sequence[directory.Instance]) -> directory.Instance | None:
+        """The one of some instances that an episode with an id of this fleet is in, if any is."""
+        return roster.at(instances, self._ids.placement(id))
 
     def holder_of(self, id: str) -> asking.Locate:
         """Finds the instance that holds an episode.

@@ -30,6 +30,7 @@ class Gate:
         limits: The router's settings.
         meter: What is counted.
         url: Where agents reach this router, for the app; None: as the request came.
+        team: Whose fleet it is, for the audit log; empty without teams.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class Gate:
         limits: settings.Settings,
         meter: metrics.Metrics,
         url: str | None,
+        team: str = "",
     ) -> None:
         self._app: ASGIApp = app
         self._guard = guard
         self._limits = limits
         self._meter = meter
         self._url = url
+        self._said = {"team": team} if team else {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -97,6 +100,7 @@ class Gate:
             "scope": caller.scope if caller else None,
             "status": status,
             "ms": round(1e3 * seconds, 1),
+            **self._said,
         }
         level = logging.DEBUG if scope["method"] == "GET" else logging.INFO
         brief = f"{scope['method']} {logs.shown(scope['path'])}: {status} in {line['ms']} ms"

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 import prometheus_client
@@ -31,12 +32,17 @@ class Metrics:
             "awm_router_control_requests", "Requests of the control plane.", ["route", "status"], registry=registry
         )
         self._opened = prometheus_client.Counter("awm_router_episodes_opened", "Episodes opened.", registry=registry)
+        self._watched: dict[str, list[Callable[[], float]]] = defaultdict(list)
         prometheus_client.GCCollector(registry)
         prometheus_client.ProcessCollector(registry=registry)
 
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
-        """Adds a gauge that is asked at each scrape."""
-        prometheus_client.Gauge(name, meaning, registry=self._registry).set_function(value)
+        """Adds a gauge that is asked at each scrape; of several under one name, the sum is told."""
+        parts = self._watched[name]
+        parts.append(value)
+        if len(parts) == 1:
+            gauge = prometheus_client.Gauge(name, meaning, registry=self._registry)
+            gauge.set_function(lambda: sum(each() for each in parts))
 
     @contextlib.contextmanager
     def agent_request(self) -> Iterator[None]:

@@ -7,11 +7,11 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 
-from awm_registry.router import app, settings
+from awm_registry.router import settings
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,31 @@ class Sockets:
     metrics: socket.socket | None = None
 
 
-async def serve(router: app.Router, sockets: Sockets, limits: settings.Settings) -> None:
+class Planes(Protocol):
+    """A router's apps: `app.Router`, or those of several teams."""
+
+    async def agent(self, scope: Any, receive: Any, send: Any) -> None:
+        """MCP, for agents."""
+        ...
+
+    async def control(self, scope: Any, receive: Any, send: Any) -> None:
+        """Episodes and the catalogue."""
+        ...
+
+    async def metrics(self, scope: Any, receive: Any, send: Any) -> None:
+        """Probes and `/metrics`."""
+        ...
+
+    async def single(self, scope: Any, receive: Any, send: Any) -> None:
+        """All of them on one port."""
+        ...
+
+    def running(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Requests are answered for the length of this `with` block."""
+        ...
+
+
+async def serve(router: Planes, sockets: Sockets, limits: settings.Settings) -> None:
     """Serves until SIGTERM or SIGINT comes; requests in flight may end.
 
     To be run in the main thread, on uvloop where that is installed: `uvloop.run(serve(...))`.
@@ -39,7 +63,7 @@ async def serve(router: app.Router, sockets: Sockets, limits: settings.Settings)
     await serve_until(stop, router, sockets, limits=limits)
 
 
-async def serve_until(stop: asyncio.Event, router: app.Router, sockets: Sockets, *, limits: settings.Settings) -> None:
+async def serve_until(stop: asyncio.Event, router: Planes, sockets: Sockets, *, limits: settings.Settings) -> None:
     """Serves until `stop` is set; requests in flight may end."""
     planes: list[tuple[_App, socket.socket | None]] = [
         (router.single, sockets.single),

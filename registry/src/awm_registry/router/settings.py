@@ -25,6 +25,12 @@ class Settings:
     idle_s: float = settings.setting(
         3.0, "seconds", "A connection to an instance is closed after this; shorter than an instance's own limit."
     )
+    stale_s: float = settings.setting(
+        150.0,
+        "seconds",
+        "Without news of a cluster for so long a router is not ready. News come every minute; after 90 s of silence "
+        "they are asked for anew.",
+    )
     shutdown_s: float = settings.setting(10.0, "seconds", "Requests in flight may take this long to end after SIGTERM.")
 
     @classmethod

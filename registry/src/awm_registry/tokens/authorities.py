@@ -25,7 +25,7 @@ class TokenAuthority:
 
     def __init__(self, folder: Path, *, team: str = "", now: Callable[[], float] = time.time) -> None:
         self._issuer = issuing.Issuer(keys.Signer(folder, now=now), team=team, now=now)
-        self._checker = token_checking.TokenChecker(folder / keys.PUBLIC, now=now)
+        self._checker = token_checking.TokenChecker(keys.public(folder), now=now)
         self._team = team
 
     def caller(self, bearer: str | None) -> authority.Caller:

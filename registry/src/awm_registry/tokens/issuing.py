@@ -5,13 +5,21 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
-from awm_registry.tokens import keys
 from awm_runtime.contract import tokens
 
 AGENT_LEAST_S = 24 * 3600.0
 """An agent's token lasts at least this long: a lease may be renewed, and where an episode ends it opens nothing."""
 INSTANCE_S = 120.0
+
+
+class Signer(Protocol):
+    """What signs."""
+
+    def sign(self, claims: tokens.Claims) -> str:
+        """A token that says so."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +37,7 @@ class Issuer:
         now: The time, in seconds since 1970.
     """
 
-    def __init__(self, signer: keys.Signer, *, team: str = "", now: Callable[[], float] = time.time) -> None:
+    def __init__(self, signer: Signer, *, team: str = "", now: Callable[[], float] = time.time) -> None:
         self._signer = signer
         self._team = team
         self._now = now

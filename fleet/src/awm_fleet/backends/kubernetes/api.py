@@ -23,6 +23,7 @@ _SILENCE_S = 90.0
 _GONE = 410
 _CONFLICT = 409
 _NOT_FOUND = 404
+_FORBIDDEN = 403
 
 
 class ApiError(errors.TransientError):
@@ -47,6 +48,11 @@ class ApiError(errors.TransientError):
     def is_conflict(self) -> bool:
         """Whether somebody else wrote meanwhile."""
         return self.status == _CONFLICT
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether rights are missing."""
+        return self.status == _FORBIDDEN
 
     @property
     def is_not_found(self) -> bool:
@@ -78,7 +84,7 @@ LEASES = Kind("coordination.k8s.io/v1", "leases")
 
 
 class Event(NamedTuple):
-    """What a watch tells: ADDED, MODIFIED, DELETED or BOOKMARK, and the object."""
+    """What a watch tells: ADDED, MODIFIED, DELETED or BOOKMARK, and the object; OPENED, and nothing, at first."""
 
     type: str
     document: dict[str, Any]
@@ -144,6 +150,7 @@ class Api:
         } | ({"labelSelector": selector} if selector else {})
         response = await self._send("GET", kind.path(namespace), query, timeout_s=_WATCH_S + 30)
         try:
+            yield Event("OPENED", {})
             while line := await asyncio.wait_for(response.content.readline(), _SILENCE_S):
                 event = json.loads(line)
                 if event["type"] == "ERROR":

@@ -1,16 +1,12 @@
 """The controller: watches the teams' namespaces, and looks at every environment that something happened to."""
 
 import asyncio
-import base64
-import contextlib
-import hashlib
 import logging
 import random
 import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -18,6 +14,7 @@ from awm_fleet.backends.kubernetes import (
     api,
     idling,
     instances,
+    keyrings,
     metrics,
     names,
     objects,
@@ -43,15 +40,24 @@ class Controller:
     """Everything that one leading controller does, from its first list to its end.
 
     Args:
+        namespace: Where the controller is, with the Secrets of the teams' keys.
         index: The catalogue's index; read again whenever it changes.
     """
 
-    def __init__(self, connection: api.Api, config: settings.Config, index: Path | None, *, rng: random.Random) -> None:
+    def __init__(
+        self,
+        connection: api.Api,
+        config: settings.Config,
+        namespace: str,
+        *,
+        index: Path | None,
+        rng: random.Random,
+    ) -> None:
         self._api = connection
         self._config = config
         self._index = index
         self._queue: queues.Queue[teams.Key] = queues.Queue(time.monotonic)
-        self._tokens: dict[str, str] = {}
+        self._keyrings = keyrings.Keyrings(connection, namespace, config)
         self._known: set[str] = set()
         """The namespaces of which everything was listed once."""
         self._http = httpx.AsyncClient(limits=_CONNECTIONS, trust_env=False)
@@ -67,7 +73,7 @@ class Controller:
             self.views,
             config.options(),
             queue=self._queue,
-            tokens=self._tokens,
+            token=self._keyrings.token,
             max_unavailable=config.rollout.max_unavailable,
             meter=self.meter,
             suffix=lambda: secrets.token_hex(8),
@@ -75,12 +81,13 @@ class Controller:
 
     async def run(self) -> None:
         """Works until it is cancelled."""
-        idle = idling.Idling(self._api, self.instances, self.views, self._tokens)
+        idle = idling.Idling(self._api, self.instances, self.views, self._keyrings.token)
         async with self._http, asyncio.TaskGroup() as group:
             for view in self.views.values():
                 group.create_task(view.run(), name=f"watch {view.team.namespace}")
                 group.create_task(self._recall(view), name=f"recall {view.team.namespace}")
             group.create_task(self._queue.run(), name="queue")
+            group.create_task(self._keyrings.run(), name="keys")
             group.create_task(self._seeds(), name="seed")
             group.create_task(idle.run(), name="idle")
             for number in range(_WORKERS):
@@ -104,12 +111,11 @@ class Controller:
                 if key.namespace not in self._known:  # half of what there is would look like too little
                     self._queue.add_after(key, _SYNC_AGAIN_S)
                     continue
-                if key.namespace not in self._tokens:
-                    self._tokens[key.namespace] = await self._token(self.views[key.namespace].team)
+                await self._keyrings.ensure(self.views[key.namespace].team)
                 await self._reconciler.reconcile(key)
                 self._queue.succeeded(key)
                 self.meter.reconciled(well=True)
-            except errors.TransientError as exc:
+            except (errors.TransientError, registry_errors.TokenError) as exc:
                 logger.warning("%s/%s: %s; again in %.1f s", *key, exc, self._queue.failed(key))
                 self.meter.reconciled(well=False)
             except Exception:
@@ -117,35 +123,6 @@ class Controller:
                 self.meter.reconciled(well=False)
             finally:
                 self._queue.done(key)
-
-    async def _token(self, team: settings.Team) -> str:
-        """What opens the control planes of a team's instances; made when the team has none yet."""
-        with contextlib.suppress(api.ApiError):
-            return _token_of(await self._api.get(api.SECRETS, team.namespace, names.CONTROL_SECRET))
-        token = secrets.token_urlsafe(32)
-        document = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {
-                "name": names.CONTROL_SECRET,
-                "namespace": team.namespace,
-                "ownerReferences": [
-                    {
-                        "apiVersion": "v1",
-                        "kind": "ConfigMap",
-                        "name": names.TEAM_ANCHOR,
-                        "uid": await self._anchor(team),
-                    }
-                ],
-            },
-            "stringData": {"token": token, "sha256": hashlib.sha256(token.encode()).hexdigest()},
-        }
-        try:
-            return _token_of(await self._api.create(api.SECRETS, team.namespace, document))
-        except api.ApiError as exc:
-            if not exc.is_conflict:
-                raise
-            return _token_of(await self._api.get(api.SECRETS, team.namespace, names.CONTROL_SECRET))
 
     async def _anchor(self, team: settings.Team) -> str:
         anchor = await self._api.get(api.CONFIG_MAPS, team.namespace, names.TEAM_ANCHOR)
@@ -228,7 +205,3 @@ def _state(path: Path) -> tuple[float, int] | None:
     except OSError:
         return None
     return found.st_mtime, found.st_ino
-
-
-def _token_of(secret: dict[str, Any]) -> str:
-    return base64.b64decode(secret["data"]["token"]).decode()

@@ -20,16 +20,12 @@ class ClusterDirectory:
 
     Args:
         pods: What pods have in common; tells what there is room for.
-        control_token: What opens the control planes of the team's instances.
     """
 
-    def __init__(
-        self, connection: api.Api, view: teams.TeamView, *, pods: objects.PodOptions, control_token: str | None
-    ) -> None:
+    def __init__(self, connection: api.Api, view: teams.TeamView, *, pods: objects.PodOptions) -> None:
         self._api = connection
         self._view = view
         self._pods = pods
-        self._control_token = control_token
         self._known: dict[str, dict[directory.InstanceId, directory.Instance]] = {}
         self._listeners: set[asyncio.Queue[directory.Change]] = set()
 
@@ -116,7 +112,7 @@ class ClusterDirectory:
             state=_state(environment, pod),
             agent_url=f"http://{pod.address}:{objects.AGENT_PORT}" if reachable else None,
             control_url=f"http://{pod.address}:{objects.CONTROL_PORT}" if reachable else None,
-            control_token=self._control_token,
+            is_direct=self._view.team.direct,
             reason=conditions.shown(f"{pod.trouble[0]}: {pod.trouble[1]}") if pod.trouble else None,
         )
 

@@ -7,10 +7,11 @@ meanwhile goes on, and who wakes the environment in between finds them as they w
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from awm_fleet.backends.kubernetes import api, instances, model, teams
+from awm_runtime import errors
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class Idling:
     """Watches how much environments are used. Asking is no use.
 
     Args:
-        tokens: The control token of each namespace's instances.
+        token: Makes a token that a pod takes.
     """
 
     def __init__(
@@ -39,12 +40,12 @@ class Idling:
         connection: api.Api,
         asked: instances.Instances,
         views: Mapping[str, teams.TeamView],
-        tokens: Mapping[str, str],
+        token: Callable[[model.Pod], str],
     ) -> None:
         self._api = connection
         self._instances = asked
         self._views = views
-        self._tokens = tokens
+        self._token = token
         self._uses: dict[teams.Key, _Use] = {}
         self._hands = asyncio.Semaphore(_AT_ONCE)
 
@@ -80,13 +81,13 @@ class Idling:
                     use.since = now
                     if not await self._are_busy(pods):
                         await self._sleep(environment)
-        except (api.ApiError, instances.NoAnswer) as exc:
+        except errors.TransientError as exc:
             use.since = now
             logger.warning("%s/%s: %s", *key, exc)
 
     async def _are_busy(self, pods: list[model.Pod]) -> bool:
         for each in pods:
-            if await self._instances.is_busy(each, self._tokens[each.namespace]):
+            if await self._instances.is_busy(each, self._token(each)):
                 return True
         return False
 

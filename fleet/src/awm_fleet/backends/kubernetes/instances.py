@@ -44,7 +44,7 @@ class Instances:
         self._http = http
         self.handshakes = 0
 
-    async def tools(self, pod: model.Pod) -> model.ToolList:
+    async def tools(self, pod: model.Pod, token: str) -> model.ToolList:
         """The handshake of MCP and the whole tool list, as an agent would see them.
 
         Raises:
@@ -53,8 +53,8 @@ class Instances:
         self.handshakes += 1
         url = f"http://{pod.address}:{objects.AGENT_PORT}/mcp"
         who = {"name": "awm-controller", "version": "0.1.0"}
-        await self._mcp(url, "initialize", protocolVersion=messages.PROTOCOL, capabilities={}, clientInfo=who)
-        page = await self._mcp(url, "tools/list")  # an instance lists all its tools on one page
+        await self._mcp(url, token, "initialize", protocolVersion=messages.PROTOCOL, capabilities={}, clientInfo=who)
+        page = await self._mcp(url, token, "tools/list")  # an instance lists all its tools on one page
         tools = page.get("tools")
         if not isinstance(tools, list) or not all(isinstance(each, dict) for each in tools):
             raise NoAnswer("the tool list is none")
@@ -102,9 +102,13 @@ class Instances:
             raise NoAnswer(f"GET /v1/episodes: {response.status_code} is no list of episodes") from exc
         return any(each.state == "open" and not episodes.is_default(each.id, each.group) for each in found.episodes)
 
-    async def _mcp(self, url: str, method: str, **params: Any) -> dict[str, Any]:
+    async def _mcp(self, url: str, token: str, method: str, **params: Any) -> dict[str, Any]:
         message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": messages.PROTOCOL}
+        headers = {
+            "Accept": "application/json, text/event-stream",
+            "MCP-Protocol-Version": messages.PROTOCOL,
+            "Authorization": f"Bearer {token}",
+        }
         response = await self._send("POST", url, json=message, headers=headers)
         try:
             result = response.json()["result"]

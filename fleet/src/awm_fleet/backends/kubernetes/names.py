@@ -26,8 +26,8 @@ CATALOG_GENERATION = f"{GROUP}/catalog-generation"
 TEAM_ANCHOR = "awm-fleet-team"
 """The ConfigMap that owns a team's environments: who deletes it has them collected."""
 
-CONTROL_SECRET = "awm-control"  # noqa: S105 - its name
-"""The Secret in a team's namespace with the token of its instances' control planes."""
+KEYS = "awm-keys"
+"""The ConfigMap in a team's namespace with the public keys of its tokens, and the team's name."""
 
 LONGEST = 63
 _REVISION_DIGITS = 10

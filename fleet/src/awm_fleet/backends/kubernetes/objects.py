@@ -6,10 +6,12 @@ from typing import Any
 
 from awm_fleet.backends.kubernetes import model, names
 from awm_registry.catalogue import model as catalogue
+from awm_registry.tokens import keys
 
 AGENT_PORT = 8001
 CONTROL_PORT = 8002
 STATE_PATH = "/state"
+KEYS_PATH = "/etc/awm/keys"
 _USER = 10001
 """As the runtime's image has it."""
 
@@ -26,7 +28,6 @@ class PodOptions:
         memory_mib: What an instance may use apart from its episodes' files.
         scratch_mib: What its episodes' files may take; it is memory too, and counted as such.
         drain_s: How long a pod may take to end.
-        control_secret: The Secret whose key `token` opens the control plane; instances get its `sha256`.
         settings: `AWM_*` variables of the environment server.
         pull_secrets: Names of Secrets for the image registry.
         node_selector, tolerations, runtime_class: Where pods run, as in a pod's `spec`.
@@ -36,7 +37,6 @@ class PodOptions:
     memory_mib: int = 384
     scratch_mib: int = 128
     drain_s: int = 60
-    control_secret: str = names.CONTROL_SECRET
     settings: Mapping[str, str] = field(default_factory=dict)
     pull_secrets: Sequence[str] = ()
     node_selector: Mapping[str, str] = field(default_factory=dict)
@@ -150,6 +150,7 @@ def _template(environment: model.Environment, options: PodOptions) -> dict[str, 
             "containers": [_container(environment, options)],
             "volumes": [
                 {"name": "state", "emptyDir": {"medium": "Memory", "sizeLimit": f"{options.scratch_mib}Mi"}},
+                {"name": "keys", "configMap": {"name": names.KEYS}},  # exchanged at a rotation, while pods run
             ],
             **placed,
         },
@@ -158,7 +159,6 @@ def _template(environment: model.Environment, options: PodOptions) -> dict[str, 
 
 def _container(environment: model.Environment, options: PodOptions) -> dict[str, Any]:
     memory = f"{options.memory_mib + options.scratch_mib}Mi"
-    token_hash = {"secretKeyRef": {"name": options.control_secret, "key": "sha256"}}
     return {
         "name": "environment",
         "image": environment.image,
@@ -167,7 +167,9 @@ def _container(environment: model.Environment, options: PodOptions) -> dict[str,
             {"name": "control", "containerPort": CONTROL_PORT},
         ],
         "env": [
-            {"name": "AWM_CONTROL_TOKEN_SHA256", "valueFrom": token_hash},
+            {"name": "AWM_TOKEN_KEYS", "value": f"{KEYS_PATH}/{keys.PUBLIC_FILE}"},
+            {"name": "AWM_INSTANCE_ID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+            {"name": "AWM_TEAM", "valueFrom": {"configMapKeyRef": {"name": names.KEYS, "key": "team"}}},
             *({"name": name, "value": value} for name, value in sorted(options.settings.items())),
             {"name": "AWM_BUNDLE_DIGEST", "value": environment.bundle_digest},  # an image's own word always fits
         ],
@@ -180,7 +182,10 @@ def _container(environment: model.Environment, options: PodOptions) -> dict[str,
         "startupProbe": _probe("/readyz", period_s=1, failures=120),
         "readinessProbe": _probe("/readyz", period_s=5, failures=2),
         "livenessProbe": _probe("/livez", period_s=10, failures=6),  # the keeper inside restarts what hangs
-        "volumeMounts": [{"name": "state", "mountPath": STATE_PATH}],
+        "volumeMounts": [
+            {"name": "state", "mountPath": STATE_PATH},
+            {"name": "keys", "mountPath": KEYS_PATH, "readOnly": True},
+        ],
     }
 
 

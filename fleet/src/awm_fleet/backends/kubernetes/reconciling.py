@@ -33,7 +33,7 @@ class Reconciler:
     """The memory and the hands of the controller.
 
     Args:
-        tokens: The control token of each namespace's instances.
+        token: Makes a token that a pod takes.
         max_unavailable: How many environments may start a revision beside another at once.
     """
 
@@ -45,7 +45,7 @@ class Reconciler:
         options: planning.Options,
         *,
         queue: queues.Queue[teams.Key],
-        tokens: Mapping[str, str],
+        token: Callable[[model.Pod], str],
         max_unavailable: int,
         meter: metrics.Metrics,
         suffix: Callable[[], str],
@@ -55,7 +55,7 @@ class Reconciler:
         self._views = views
         self._options = options
         self._queue = queue
-        self._tokens = tokens
+        self._token = token
         self._max_unavailable = max_unavailable
         self._meter = meter
         self._suffix = suffix
@@ -177,7 +177,7 @@ class Reconciler:
     async def _ask(self, pod: model.Pod) -> None:
         """The handshake; what a pod lists is remembered for as long as it lives."""
         try:
-            self._lists[pod.uid] = await self._instances.tools(pod)
+            self._lists[pod.uid] = await self._instances.tools(pod, self._token(pod))
             self._faults.pop(pod.uid, None)
         except instances.NoAnswer as exc:
             _keep(self._faults, pod.uid, conditions.shown(str(exc)))
@@ -187,7 +187,7 @@ class Reconciler:
 
     async def _drain(self, pod: model.Pod) -> bool:
         """Asks a pod to open no more episodes, and labels it if it agrees."""
-        if pod.address is None or not await self._instances.drain(pod, self._tokens[pod.namespace]):
+        if pod.address is None or not await self._instances.drain(pod, self._token(pod)):
             return False
         change = {"metadata": {"labels": {names.DRAINED: "true"}, "annotations": _FIRST_REMOVED}}
         answer = await self._api.merge(api.PODS, pod.namespace, pod.name, change)

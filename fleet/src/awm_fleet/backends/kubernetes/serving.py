@@ -68,7 +68,13 @@ async def _serve_with(connection: api.Api, config: settings.Config, listening: s
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
     lease = leading.Lease(connection, options.namespace, f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
-    work = controller.Controller(connection, config, options.index, rng=random.Random(os.urandom(8)))  # noqa: S311
+    work = controller.Controller(
+        connection,
+        config,
+        options.namespace,
+        index=options.index,
+        rng=random.Random(os.urandom(8)),  # noqa: S311
+    )
     server = _Server(uvicorn.Config(_app(work), log_config=None, log_level="warning", access_log=False))
     answering = asyncio.create_task(server.serve(sockets=[listening]), name="probes")
     leads = asyncio.create_task(_lead(lease, work), name="lead")

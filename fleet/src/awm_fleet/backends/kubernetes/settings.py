@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from awm_fleet.backends.kubernetes import names, objects, planning
+from awm_fleet.backends.kubernetes import objects, planning
 from awm_runtime import errors
 
 
@@ -19,12 +19,16 @@ class Team(_Strict):
     Attributes:
         scenarios: Their names; None: all of the index.
         warm: How many are awake from the start and stay so (the first by name), or which; the others sleep.
+        keys: The Secret beside the controller with the team's keys, which somebody made; None: the controller does.
+        direct: Whether callers are told the addresses of instances, which they may reach.
     """
 
     name: str = pydantic.Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$")
     namespace: str = pydantic.Field(min_length=1, max_length=63)
     scenarios: tuple[str, ...] | None = None
     warm: int | Literal["all"] | tuple[str, ...] = 0
+    keys: str | None = pydantic.Field(None, min_length=1, max_length=253)
+    direct: bool = False
 
     def is_warm(self, scenario: str, position: int) -> bool:
         """Whether the scenario at this position of the team's is awake from the start."""
@@ -55,8 +59,16 @@ class Rollout(_Strict):
 
 
 class Config(_Strict):
-    """`config.json`."""
+    """`config.json`.
 
+    Attributes:
+        release: What the Secrets that the controller makes begin with.
+        anchor: The ConfigMap beside the controller that owns them; empty: nothing does.
+        url: Agents' URL of a scenario's default episode, with `{team}` and `{scenario}` to be put in.
+    """
+
+    release: str = pydantic.Field("awm", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    anchor: str = ""
     teams: tuple[Team, ...]
     pods: Pods = Pods()
     rollout: Rollout = Rollout()
@@ -71,10 +83,19 @@ class Config(_Strict):
                 raise ValueError(f"two teams have the {what} {double!r}")
         return self
 
+    def keys_of(self, team: Team) -> str:
+        """The Secret with a team's keys."""
+        return team.keys or f"{self.release}-keys-{team.name}"
+
+    @property
+    def episode_ids(self) -> str:
+        """The Secret with the key of episodes' ids."""
+        return f"{self.release}-episode-ids"
+
     def options(self) -> planning.Options:
         """What planning needs of it."""
         return planning.Options(
-            pods=objects.PodOptions(**self.pods.model_dump(), control_secret=names.CONTROL_SECRET),
+            pods=objects.PodOptions(**self.pods.model_dump()),
             drain_deadline_s=self.rollout.drain_deadline_s,
             url=self.url,
             teams={each.namespace: each.name for each in self.teams},

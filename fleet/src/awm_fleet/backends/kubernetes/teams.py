@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,6 +24,7 @@ class TeamView:
     Args:
         changed: Is called with each environment that something happened to, and whether it is a new one.
         freed: Is called with the namespace when its quotas changed.
+        with_deployments: Whether Deployments are looked at too: a router has no use for them, nor rights.
     """
 
     def __init__(
@@ -33,7 +35,9 @@ class TeamView:
         changed: Callable[[Key, bool], None],
         freed: Callable[[str], None],
         rng: random.Random,
+        with_deployments: bool = True,
     ) -> None:
+        self._with_deployments = with_deployments
         self.team = team
         self._changed = changed
         self._freed = freed
@@ -65,7 +69,22 @@ class TeamView:
 
     @property
     def _watchers(self) -> "tuple[watching.Watcher[Any], ...]":
-        return self.environments, self.deployments, self.pods, self.quotas
+        always = (self.environments, self.pods, self.quotas)
+        return (*always, self.deployments) if self._with_deployments else always
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether everything was listed once."""
+        return all(each.synced.is_set() for each in self._watchers)
+
+    def silence(self) -> float:
+        """For how many seconds one of the watches was not heard of."""
+        return time.monotonic() - min(each.heard_at for each in self._watchers)
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether rights in the namespace are missing."""
+        return any(each.fault is not None and each.fault.is_forbidden for each in self._watchers)
 
     async def synced(self) -> None:
         """Returns when everything was listed once."""

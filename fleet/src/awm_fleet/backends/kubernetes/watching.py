@@ -5,7 +5,9 @@ A watch may end, break, fall silent or be told that it began too long ago; each 
 
 import asyncio
 import logging
+import math
 import random
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -49,6 +51,10 @@ class Watcher(Generic[_Item]):
     ) -> None:
         self.items: dict[str, _Item] = {}
         self.synced = asyncio.Event()
+        self.heard_at = -math.inf
+        """When the API server was last heard of, on the monotonic clock."""
+        self.fault: api.ApiError | None = None
+        """What it last refused or broke off with; None while it is heard of."""
         self._api = connection
         self._kind = kind
         self._namespace = namespace
@@ -65,9 +71,12 @@ class Watcher(Generic[_Item]):
             try:
                 version = version or await self._list()
                 async for event in self._api.watch(self._kind, self._namespace, self._selector, version):
-                    version = self._take(event)
-                    backoff_s = _FIRST_BACKOFF_S
+                    self._heard()
+                    if event.type != "OPENED":
+                        version = self._take(event)
+                        backoff_s = _FIRST_BACKOFF_S
             except api.ApiError as exc:
+                self.fault = exc
                 if exc.is_gone:
                     version = ""
                     continue
@@ -104,6 +113,10 @@ class Watcher(Generic[_Item]):
             item = self._read(event.document)
             self._put(item.name, item)
         return version
+
+    def _heard(self) -> None:
+        self.heard_at = time.monotonic()
+        self.fault = None
 
     def _put(self, name: str, item: _Item) -> None:
         before = self.items.get(name)

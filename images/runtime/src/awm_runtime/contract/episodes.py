@@ -132,7 +132,9 @@ class EpisodeView(pydantic.BaseModel):
     group: str | None = None
     source: str | None = pydantic.Field(None, alias="from")
     mcp_url: str = pydantic.Field(description="What an agent gets.")
-    direct_url: str = pydantic.Field(description="The same at the instance itself, for callers that can reach it.")
+    direct_url: str | None = pydantic.Field(
+        None, description="The same at the instance itself, for callers that can reach it; null where none can."
+    )
     token: str | None = pydantic.Field(None, description="The agent's token; null where none is asked for.")
     instruction: str | None = None
     clock: datetime
