@@ -30,9 +30,9 @@ def world(
     with cluster.namespaces.network():
         made = worlds.World(cluster, programs / "helm4", folder, built_images)
         copies = [worlds.copied(worlds.EXAMPLES / "library", folder / name) for name in worlds.COPIES]
-        made.add(worlds.EXAMPLES / "library", worlds.EXAMPLES / "clinic", *copies)
+        rows = made.build(worlds.EXAMPLES / "library", worlds.EXAMPLES / "clinic", *copies)
+        made.rows = {each["name"]: each for each in rows}
         made.rows["absent"]["image"] = worlds.ABSENT
         made.rows["stranger"]["image"] = made.rows["clinic"]["image"]
-        made.index(*made.rows.values())
         made.install()
     return made
