@@ -94,19 +94,25 @@ def docker_engine(missing: Callable[[str, str], NoReturn]) -> None:
 
 
 @pytest.fixture(scope="session")
-def runtime_base(
+def built_images(
     docker_engine: None, missing: Callable[[str, str], NoReturn], tmp_path_factory: pytest.TempPathFactory
-) -> str:
-    """The reference of the runtime's base image, made from this checkout in an OCI layout; or what AWM_BASE names."""
-    if given := os.environ.get("AWM_BASE"):
-        return given
+) -> Path:
+    """OCI layouts of this checkout's images, by name (`awm-runtime`, `awm-control`); or the folder of AWM_IMAGES."""
+    if given := os.environ.get("AWM_IMAGES"):
+        return Path(given)
     folder = tmp_path_factory.mktemp("base-images")
     own = os.geteuid() == 0 and shutil.which("mmdebstrap") is not None
     command = [sys.executable, ROOT / "images" / "build.py", *(["--base", "debian"] if own else [])]
     built = subprocess.run([*command, "--layouts", folder], cwd=ROOT, capture_output=True, text=True)
     if built.returncode:
         missing("docker", f"the base images cannot be built: {built.stdout}{built.stderr}")
-    return f"oci:{folder}/awm-runtime"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def runtime_base(request: pytest.FixtureRequest) -> str:
+    """The reference of the runtime's base image; or what AWM_BASE names."""
+    return os.environ.get("AWM_BASE") or f"oci:{request.getfixturevalue('built_images')}/awm-runtime"
 
 
 @pytest.fixture(scope="session")

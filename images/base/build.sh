@@ -2,6 +2,7 @@
 # Makes a base image for images/runtime/Dockerfile from Debian packages alone, for places that reach a Debian mirror but
 # no image registry: build.sh IMAGE. Needs root, mmdebstrap and a Docker engine. It holds Python, time zones and what
 # these need: no shell and no package manager.
+# libstdc++ is what numpy in awm-control needs.
 # The file system is kept in the user's cache, under a key of this script, the machine and apt's package lists.
 set -eu
 
@@ -15,7 +16,7 @@ if [ ! -s "$archive" ]; then
   mkdir -p "$cache"
   tree="$(mktemp -d)"
   trap 'rm -rf "$tree"' EXIT
-  mmdebstrap --quiet --variant=extract --include=python3,tzdata,netbase,media-types "$suite" "$tree/root"
+  mmdebstrap --quiet --variant=extract --include=python3,libstdc++6,tzdata,netbase,media-types "$suite" "$tree/root"
   cd "$tree/root"
   # Maintainer scripts did not run, and what they need is not needed.
   rm -rf usr/share/doc usr/share/man usr/share/locale usr/share/debconf usr/share/lintian usr/share/bug usr/share/perl5 \

@@ -1,4 +1,4 @@
-"""A Kubernetes control plane in namespaces of its own, with simulated nodes.
+"""A Kubernetes control plane in namespaces of its own, with simulated nodes, or with a real one (`nodes`).
 
 Pods of simulated nodes are ready by decree: nothing runs in them. Their addresses lead to the loopback interface, so
 that a stub (`cluster.stubs`) can answer for all of them.
@@ -48,13 +48,16 @@ class Cluster:
     Args:
         programs: The folder of `tools.built`.
         state: An empty folder for everything that it keeps.
+        node_grace_s: A node that says nothing for so long is taken for lost.
     """
 
-    def __init__(self, programs: Path, state: Path) -> None:
+    def __init__(self, programs: Path, state: Path, *, node_grace_s: int = 50) -> None:
         self.kubeconfig = state / "admin.kubeconfig"
         self.namespaces = namespaces.Namespaces()
+        self.state = state
         self._programs = programs
-        self._state = state
+        self._node_grace_s = node_grace_s
+        self._issuer = certificates.authority("testbed")
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         for each in ("keys", "logs", "etcd"):
             (state / each).mkdir(parents=True)
@@ -67,19 +70,19 @@ class Cluster:
         run("ip", "link", "set", "node0", "up")
         run("ip", "route", "add", "local", SIMULATED_PODS, "dev", "lo")
         self._write_keys()
-        self._launch("etcd", *_etcd(self._state / "etcd"))
-        self._launch("kube-apiserver", *_api_server(self._state / "keys"))
+        self.launch("etcd", *_etcd(self.state / "etcd"))
+        self.launch("kube-apiserver", *_api_server(self.state / "keys"))
         self.wait("the API server", lambda: self.kubectl("get", "--raw", "/readyz") == "ok")
-        self._launch("kube-controller-manager", *_controller_manager(self._state))
-        self._launch("kube-scheduler", *_scheduler(self._state))
+        self.launch("kube-controller-manager", *_controller_manager(self.state, self._node_grace_s))
+        self.launch("kube-scheduler", *_scheduler(self.state))
         self.wait("service accounts", lambda: bool(self.kubectl("get", "serviceaccount", "default", "-o", "name")))
 
     def simulate_nodes(self, count: int) -> None:
         """Adds nodes whose pods become ready without running anything."""
-        config = self._state / "kwok.yaml"
+        config = self.state / "kwok.yaml"
         config.write_text((self._programs / "kwok-stages.yaml").read_text() + KWOK)
-        arguments = (f"--kubeconfig={self._state}/kwok.kubeconfig", f"--config={config}")
-        self._launch("kwok", *arguments, f"--server-address={ADDRESS}:10247", "--node-lease-duration-seconds=40")
+        arguments = (f"--kubeconfig={self.state}/kwok.kubeconfig", f"--config={config}")
+        self.launch("kwok", *arguments, f"--server-address={ADDRESS}:10247", "--node-lease-duration-seconds=40")
         nodes = {"apiVersion": "v1", "kind": "List", "items": [_simulated_node(number) for number in range(count)]}
         self.apply(nodes)
         self.kubectl("wait", "--for=condition=Ready", "node", "--selector=type=kwok", "--timeout=60s")
@@ -102,8 +105,19 @@ class Cluster:
         return json.loads(self.kubectl("get", *arguments, "--output=json"))
 
     def inside(self, program: str, *arguments: str) -> list[str]:
-        """The command line of one of our programs, inside."""
+        """The command line of one of our programs, or of another by its path, inside."""
         return self.namespaces.inside(self._programs / program, *arguments)
+
+    def launch(self, program: str, *arguments: str) -> None:
+        """Starts a part in the background; it is known by the program's name from now on."""
+        name = Path(program).name
+        self._running[name] = namespaces.started(self.inside(program, *arguments), self.state / "logs" / f"{name}.log")
+
+    def credentials(self, name: str, user: str, group: str | None = None) -> Path:
+        """A new kubeconfig for somebody."""
+        path = self.state / f"{name}.kubeconfig"
+        certificates.kubeconfig(path, SERVER, self._issuer, certificates.issued(self._issuer, user, group=group))
+        return path
 
     def stop(self, name: str) -> None:
         """Kills one part, "kube-apiserver" for example; returns when it has ended."""
@@ -114,7 +128,7 @@ class Cluster:
 
     def restart_api_server(self) -> None:
         """Starts the API server again after a `stop`."""
-        self._launch("kube-apiserver", *_api_server(self._state / "keys"))
+        self.launch("kube-apiserver", *_api_server(self.state / "keys"))
         self.wait("the API server", lambda: self.kubectl("get", "--raw", "/readyz") == "ok")
 
     def wait(self, what: str, seen: Callable[[], bool], *, patience_s: float = _PATIENCE_S) -> None:
@@ -141,30 +155,26 @@ class Cluster:
             process.kill()
             process.wait()
 
-    def _launch(self, program: str, *arguments: str) -> None:
-        log = self._state / "logs" / f"{program}.log"
-        self._running[program] = namespaces.started(self.inside(program, *arguments), log)
-
     def _last_words(self, name: str) -> str:
-        return "\n".join((self._state / "logs" / f"{name}.log").read_text().splitlines()[-5:])
+        return "\n".join((self.state / "logs" / f"{name}.log").read_text().splitlines()[-5:])
 
     def _write_keys(self) -> None:
-        keys = self._state / "keys"
-        issuer, front = certificates.authority("testbed"), certificates.authority("testbed-front")
+        keys = self.state / "keys"
+        issuer, front = self._issuer, certificates.authority("testbed-front")
         issuer.write(keys, "ca")
         front.write(keys, "front-ca")
         names = [ADDRESS, "127.0.0.1", "10.96.0.1", "localhost", "kubernetes.default.svc"]
         certificates.issued(issuer, "kube-apiserver", serves=names).write(keys, "apiserver")
         certificates.issued(front, "front-proxy-client").write(keys, "front-proxy")
         certificates.issued(issuer, "service-accounts").write(keys, "service-accounts")
+        certificates.issued(issuer, "api-server", group="system:masters").write(keys, "kubelet-client")
         for name, user, group in (
             ("admin", "admin", "system:masters"),
             ("kwok", "kwok", "system:masters"),
             ("controller-manager", "system:kube-controller-manager", None),
             ("scheduler", "system:kube-scheduler", None),
         ):
-            client = certificates.issued(issuer, user, group=group)
-            certificates.kubeconfig(self._state / f"{name}.kubeconfig", SERVER, issuer, client)
+            self.credentials(name, user, group)
 
 
 @contextlib.contextmanager
@@ -202,6 +212,9 @@ def _api_server(keys: Path) -> list[str]:
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+        f"--kubelet-client-certificate={keys}/kubelet-client.crt",
+        f"--kubelet-client-key={keys}/kubelet-client.key",
+        "--kubelet-preferred-address-types=InternalIP",
         f"--service-account-key-file={keys}/service-accounts.crt",
         f"--service-account-signing-key-file={keys}/service-accounts.key",
         f"--requestheader-client-ca-file={keys}/front-ca.crt",
@@ -218,7 +231,7 @@ def _api_server(keys: Path) -> list[str]:
     ]
 
 
-def _controller_manager(state: Path) -> list[str]:
+def _controller_manager(state: Path, node_grace_s: int) -> list[str]:
     keys = state / "keys"
     return [
         f"--kubeconfig={state}/controller-manager.kubeconfig",
@@ -230,6 +243,7 @@ def _controller_manager(state: Path) -> list[str]:
         "--kube-api-burst=2000",
         "--concurrent-deployment-syncs=20",
         "--concurrent-replicaset-syncs=20",
+        f"--node-monitor-grace-period={node_grace_s}s",
         f"--flex-volume-plugin-dir={state}/flex",  # else it makes a folder below /usr
     ]
 

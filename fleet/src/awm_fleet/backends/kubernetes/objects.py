@@ -171,6 +171,7 @@ def _container(environment: model.Environment, options: PodOptions) -> dict[str,
             {"name": "AWM_INSTANCE_ID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
             {"name": "AWM_TEAM", "valueFrom": {"configMapKeyRef": {"name": names.KEYS, "key": "team"}}},
             *({"name": name, "value": value} for name, value in sorted(options.settings.items())),
+            {"name": "AWM_BUNDLE_DIGEST", "value": environment.bundle_digest},  # an image's own word always fits
         ],
         "resources": {"requests": {"cpu": options.cpu, "memory": memory}, "limits": {"memory": memory}},
         "securityContext": {

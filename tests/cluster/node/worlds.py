@@ -1,0 +1,158 @@
+"""The chart on a real node, as its users have it: the images of this checkout, and scenarios that sleep."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib import parse
+
+from awm_registry import client
+from awm_registry.tokens import issuing, keys
+from awm_runtime.contract import episodes, tokens
+from cluster import releases
+from cluster.testbed import clusters, registries
+
+ROOT = Path(__file__).resolve().parents[3]
+EXAMPLES = ROOT / "fleet" / "src" / "awm_fleet" / "examples"
+TEAM = "red"
+PATIENCE_S = 60.0
+ABSENT = f"{registries.HOST}/awm/absent@sha256:{'0' * 64}"
+COPIES = ("absent", "stranger", "deleted", "distant")
+"""Scenarios that tests do something to; each is the library under another name."""
+
+
+class World(releases.Release):
+    """A release with one team. All of its pods are real ones.
+
+    Attributes:
+        rows: The index's rows by scenario.
+        agent, control: Where the Services of the router answer.
+    """
+
+    def __init__(self, cluster: clusters.Cluster, helm: Path, folder: Path, images: Path) -> None:
+        super().__init__(cluster, helm, folder)
+        self.folder = folder
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.agent = self.control = ""
+        self.teams = [{"name": TEAM, "namespace": self.teams[0]["namespace"]}]
+        self.base = registries.push(f"oci:{images}/awm-runtime", "runtime")
+        self.values = {
+            "image": {"reference": registries.push(f"oci:{images}/awm-control", "control")},
+            "teams": self.teams,
+            "catalog": {"metadataConfigMaps": ["catalogue"]},
+            "environments": {"endSeconds": 5, "idleTimeout": "0s"},
+            "test": {"scenario": "clinic"},
+            "networkPolicy": {"enforcement": "warn"},  # nobody enforces them here
+        }
+
+    @property
+    def team(self) -> str:
+        """The team's namespace."""
+        return str(self.teams[0]["namespace"])
+
+    def build(self, *bundles: Path) -> list[dict[str, Any]]:
+        """Builds and pushes the images of bundles; returns their rows of an index."""
+        options = ("--base", f"registry:{self.base}", "--output", f"registry:{registries.HOST}/awm", "--plain-http")
+        built = awm("image", "build", *bundles, *options)
+        (self.folder / "images.json").write_text(built)
+        catalogue = self.folder / "catalogue"
+        awm("catalog", "build", *bundles, "--images", self.folder / "images.json", "--out", catalogue)
+        entries: list[dict[str, Any]] = json.loads((catalogue / "index.json").read_text())["entries"]
+        return entries
+
+    def install(self) -> None:
+        """Installs the chart; returns when the router answers and the controller has made all environments."""
+        self.index(*self.rows.values())
+        catalogue = self.folder / "catalogue"
+        files = (f"--from-file={catalogue}/metadata", f"--from-file={catalogue}/tools")
+        self.cluster.kubectl("create", "namespace", self.namespace)
+        self.cluster.kubectl("create", "configmap", "catalogue", *files, f"--namespace={self.namespace}")
+        self.helm("install", "--wait", "--timeout=120s")
+        self.wait("all environments", lambda: set(self.states(0)) >= self.rows.keys())
+        addresses = {
+            each["metadata"]["name"]: each["spec"]["clusterIP"] for each in self.get("services", self.namespace)
+        }
+        self.agent = f"http://{addresses[releases.ROUTER]}"
+        self.control = f"http://{addresses[f'{releases.ROUTER}-control']}/t/{TEAM}"
+        self.unpack(f"fleet-awm-fleet-keys-{TEAM}", self.folder / "keys")
+
+    def token(self, scope: tokens.Scope = "control") -> str:
+        """A token of the team."""
+        return issuing.Issuer(keys.Signer(self.folder / "keys"), team=TEAM).token(scope, ttl_s=3600, subject="trainer")
+
+    def trainer(self) -> client.ControlClient:
+        """A client of the router's control plane."""
+        return client.ControlClient(self.control, token=self.token())
+
+    def player(self, episode: episodes.EpisodeView) -> client.ToolClient:
+        """A client of an episode's MCP URL, by the address of the router's Service: names are for pods."""
+        return client.ToolClient(self.agent + parse.urlsplit(episode.mcp_url).path, token=episode.token)
+
+    def change(self, scenario: str, row: Mapping[str, Any]) -> None:
+        """Names another bundle for an environment."""
+        spec = {"image": row["image"], "bundleGeneration": row["generation"], "bundleDigest": row["bundle"]}
+        patch = json.dumps({"spec": {**spec, "toolsHash": row["tools_hash"]}})
+        options = ("--type=merge", f"--patch={patch}", f"--namespace={self.team}")
+        self.cluster.kubectl("patch", "environment", scenario, *options)
+
+    def scale(self, scenario: str, replicas: int) -> None:
+        """Wakes a scenario, or puts it to sleep."""
+        self.cluster.kubectl("scale", f"environment/{scenario}", f"--replicas={replicas}", f"--namespace={self.team}")
+
+    def environment(self, scenario: str) -> dict[str, Any]:
+        """Its `Environment`."""
+        found: dict[str, Any] = self.cluster.get("environment", scenario, f"--namespace={self.team}")
+        return found
+
+    def condition(self, scenario: str, kind: str) -> tuple[str, str, str]:
+        """Status, reason and message of one condition."""
+        listed = self.environment(scenario).get("status", {}).get("conditions", [])
+        found = next((each for each in listed if each["type"] == kind), {})
+        return found.get("status", ""), found.get("reason", ""), found.get("message", "")
+
+    def pods(self, scenario: str) -> list[dict[str, Any]]:
+        """Its pods that are not ending."""
+        found = self.get("pods", self.team, f"--selector=awm.dev/environment={scenario}")
+        return [each for each in found if "deletionTimestamp" not in each["metadata"]]
+
+    def wait(self, what: str, seen: Callable[[], bool], *, patience_s: float = PATIENCE_S) -> None:
+        """Waits until something is so; where it does not come to be, says what the controller and the pods say."""
+        try:
+            self.cluster.wait(what, seen, patience_s=patience_s)
+        except TimeoutError as exc:
+            raise AssertionError(f"{exc}\n{self._said()}") from exc
+
+    def wait_for(self, scenario: str, state: str, *, patience_s: float = PATIENCE_S) -> None:
+        """Waits for a state."""
+        self.wait(f"{scenario} {state}", lambda: self.states(0).get(scenario) == state, patience_s=patience_s)
+
+    def _said(self) -> str:
+        parts = [self.cluster.kubectl("get", "environments,pods", "--output=wide", f"--namespace={self.team}")]
+        parts.append(self.cluster.kubectl("get", "pods", "--output=wide", f"--namespace={self.namespace}"))
+        selected = (f"--namespace={self.namespace}", "--selector=app.kubernetes.io/component", "--tail=30")
+        return "\n".join([*parts, self.cluster.kubectl("logs", *selected)])
+
+
+def awm(*arguments: object) -> str:
+    """What a command prints with --json."""
+    command = [sys.executable, "-m", "awm_fleet", *map(str, arguments), "--json"]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+def opened(trainer: client.ControlClient, scenario: str, count: int = 1, **more: Any) -> list[episodes.EpisodeView]:
+    """Opens episodes of a scenario; one that sleeps is woken."""
+    item = episodes.FleetEpisodeSpec(scenario=scenario, count=count, **more)
+    answer = trainer.open_batch(episodes.FleetOpenRequest(episodes=[item]))
+    assert answer.rejected == []
+    return answer.episodes
+
+
+def copied(bundle: Path, folder: Path, **changed: Any) -> Path:
+    """A bundle with other fields in its scenario.json, named like its folder."""
+    shutil.copytree(bundle, folder)
+    file = folder / "scenario.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "name": folder.name, "digest": None, **changed}))
+    return folder
