@@ -51,9 +51,9 @@ def test_the_verifiers_that_reward_nothing_are_those_that_plain_python_finds(
 
 def test_each_scenario_has_a_card_that_names_what_fails(gated: dict[str, running.Gated]) -> None:
     for each in gated.values():
-        assert each.bundle is not None
+        assert each.scenario is not None
         assert each.report is not None
-        card = cards.card(each.bundle, each.report)
-        assert card.startswith(f"# {each.bundle.scenario.title}: bronze\n")
+        card = cards.card(each.scenario, each.report)
+        assert card.startswith(f"# {each.scenario.title}: bronze\n")
         assert all(f"### {gate}" in card for gate in each.report.failed)
         assert f"{each.report.facts['endpoints_with_5xx'][0]}" in card

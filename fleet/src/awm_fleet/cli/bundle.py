@@ -60,8 +60,8 @@ def import_(
     selected = importing.select(found, wanted)
     done = list(output.tracked(importing.run(selected, out, clock=clock), len(selected), "Importing"))
     through = gate.gated([each.bundle.root for each in done if each.bundle is not None]) if gated else []
-    gates = {each.name: each for each in through}
-    done = [dataclasses.replace(each, bundle=gates[each.name].bundle) if each.name in gates else each for each in done]
+    read = {each.name: reading.read(each.path) for each in through if each.report is not None}
+    done = [dataclasses.replace(each, bundle=read.get(each.name, each.bundle)) for each in done]
     unmatched = sorted(name for name, originals in found.items() if not originals.exists)
     if as_json:
         document = bundle_tables.import_document(done, unmatched)

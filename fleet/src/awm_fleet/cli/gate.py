@@ -75,6 +75,6 @@ def is_partial(done: Sequence[running.Gated]) -> bool:
 def _write_cards(done: Sequence[running.Gated], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for each in done:
-        if each.bundle is not None and each.report is not None:
-            text = cards.card(each.bundle, each.report)
-            (folder / f"{each.bundle.scenario.name}.md").write_text(text, encoding="utf-8")
+        if each.scenario is not None and each.report is not None:
+            text = cards.card(each.scenario, each.report)
+            (folder / f"{each.scenario.name}.md").write_text(text, encoding="utf-8")

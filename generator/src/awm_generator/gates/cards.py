@@ -8,13 +8,12 @@ from awm_runtime.bundle import model
 _SHOWN = 5
 
 
-def card(bundle: model.Bundle, made: reports.GateReport) -> str:
+def card(scenario: model.Scenario, made: reports.GateReport) -> str:
     """The card of a gated bundle."""
-    return "\n".join(_lines(bundle, made)) + "\n"
+    return "\n".join(_lines(scenario, made)) + "\n"
 
 
-def _lines(bundle: model.Bundle, made: reports.GateReport) -> Iterator[str]:
-    scenario = bundle.scenario
+def _lines(scenario: model.Scenario, made: reports.GateReport) -> Iterator[str]:
     yield f"# {scenario.title}: {made.tier}"
     yield ""
     yield f"`{scenario.name}`, generation {scenario.generation}, `{made.digest}`"

@@ -22,6 +22,7 @@ MEMORY_BYTES = 2 << 30
 CPU_S = 240
 _FILE_BYTES = 128 << 20
 _OPEN_FILES = 512
+_GC_THRESHOLD = 50_000, 20, 20
 TRIALS = "trials"
 """The folder of the trials' states, in the examination's own."""
 OUTPUT = "output"
@@ -74,6 +75,8 @@ class _Examination:
         inline.install()
         reached = observing.Reached()
         subject = subjects.prepare(self._bundle, self._folder, built)
+        gc.freeze()  # the app stays; what its calls leave is collected now and then
+        gc.set_threshold(*_GC_THRESHOLD)
         self._say(phase="static")
         self._gates("static", subject)
         if subject.code is not None and not self._unusable and "runtime" in self._levels:

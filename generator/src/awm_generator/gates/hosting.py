@@ -5,7 +5,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -71,7 +71,7 @@ class Call:
 
     def request(self) -> str:
         """The call as text."""
-        return f"{self.tool} {json.dumps(self.arguments, ensure_ascii=False, default=str)}"
+        return requested(self.tool, self.arguments)
 
     def reply(self) -> str:
         """What came of it as text."""
@@ -92,6 +92,11 @@ class Call:
             return self.text
 
 
+def requested(tool: str, arguments: Mapping[str, Any]) -> str:
+    """A call as text."""
+    return f"{tool} {json.dumps(arguments, ensure_ascii=False, default=str)}"
+
+
 class Host:
     """The episodes of one scenario; `hosted` puts one together."""
 
@@ -104,12 +109,27 @@ class Host:
         self._read: dict[str, int] = {}
         self._known: dict[str, str] = {}
         self._failures = _Failures()
+        self._seed = database.contents(subject.seed)
         self.subject = subject
 
     async def open(self, seed: int = _SEED) -> episodes.Episode:
         """A fresh episode."""
         episode = self._store.open(contract.EpisodeSpec(seed=seed), ttl_s=_FOREVER_S, retain_s=0)
         self._begin(episode)
+        return episode
+
+    @property
+    def forks_exactly(self) -> bool:
+        """Whether a fork goes on as its source would: what code keeps in its process's memory is not forked."""
+        return self.subject.bundle.scenario.isolation == "shared"
+
+    async def fork(self, source: episodes.Episode) -> episodes.Episode:
+        """An episode with the state, the clock and the seed of another."""
+        async with source.lock:
+            spec = contract.EpisodeSpec(source=source.id)
+            episode = self._store.open(spec, ttl_s=_FOREVER_S, retain_s=0)
+        self._read[episode.id] = episode.trace.stat().st_size if episode.trace.exists() else 0
+        self._known[episode.id] = self._known[source.id]
         return episode
 
     async def reset(self, episode: episodes.Episode) -> None:
@@ -186,7 +206,7 @@ class Host:
     def changes(self, episode: episodes.Episode) -> dict[str, Any]:
         """What an episode's calls changed, by table and key."""
         episode.connections.settle()
-        return database.changes(self.subject.seed, episode.database)
+        return database.difference(self._seed, database.contents(episode.database))
 
     def _begin(self, episode: episodes.Episode) -> None:
         self._read[episode.id] = 0

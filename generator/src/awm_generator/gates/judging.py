@@ -1,7 +1,6 @@
 """Has a task's verifier judge its trials: confined, all of them in one process, each with a module of its own."""
 
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -82,14 +81,12 @@ class TaskSeen:
     Attributes:
         unplayable: Why its oracle cannot be played, where that is so.
         runs: What repeated runs on the oracle's state said; one distinct text where the verifier is steady.
-        ms: What one verification takes, in milliseconds.
     """
 
     task: model.Task
     judged: tuple[Judged, ...] = ()
     unplayable: trials.Unplayable | None = None
     runs: frozenset[str] = frozenset()
-    ms: float = 0.0
 
     def of(self, *kinds: trials.Kind) -> list[Judged]:
         """The judged trials of some kinds."""
@@ -126,19 +123,17 @@ def _task(
     if source is None or not wanted:
         return TaskSeen(task, unplayable=unplayable)
     shown = next((each for each in wanted if each.kind == "oracle"), wanted[0])
-    single = judges.run(_request(source, folder, folder / shown.state, shown.answer))
     repeated = [(shown.state, shown.answer)] * (RUNS // 2)
-    if single.failure in ("timeout", "missing_function", "unavailable"):  # so would all of them
-        judged = tuple(Judged(each, None, single.failure, single.detail) for each in wanted)
-        return TaskSeen(task, judged, unplayable, ms=single.ms)
-    rows = [(each.state, each.answer) for each in wanted] + repeated
-    said = _batch(source, rows, folder, judges)
+    said = _batch(source, [(each.state, each.answer) for each in wanted] + repeated, folder, judges)
+    if all(result is None for result, _, _ in said):
+        single = judges.run(_request(source, folder, folder / shown.state, shown.answer))
+        if single.failure in ("timeout", "missing_function", "unavailable"):  # so would all of them
+            return TaskSeen(
+                task, tuple(Judged(each, None, single.failure, single.detail) for each in wanted), unplayable
+            )
     again = _batch(source, repeated, folder, judges)
-    judged = tuple(_judged(each, *what) for each, what in zip(wanted, said, strict=False))
-    runs = {_text(what) for what in [*said[len(wanted) :], *again]}
-    if single.result is not None:
-        runs.add(_text((single.result, None, "")))
-    return TaskSeen(task, judged, unplayable, frozenset(runs), single.ms)
+    judged = tuple(Judged(each, *what) for each, what in zip(wanted, said, strict=False))
+    return TaskSeen(task, judged, unplayable, frozenset(map(_text, [*said[len(wanted) :], *again])))
 
 
 _Said = tuple[dict[str, Any] | None, Failure | None, str]
@@ -151,7 +146,7 @@ def _batch(
     with tempfile.TemporaryDirectory(dir=folder, prefix="batch-") as name:
         batch = Path(name)
         for state in {state for state, _ in rows}:
-            shutil.copyfile(folder / state, batch / state)
+            (batch / state).hardlink_to(folder / state)
         (batch / _TRIALS).write_text(json.dumps(rows), encoding="utf-8")
         deadline = DEADLINE_S * 2
         reply = judges.run(_request(_BATCH.format(source=repr(source)), folder, batch, None, deadline_s=deadline))
@@ -170,10 +165,6 @@ def _checked(said: Any) -> _Said:
         return results.parse(str(said["said"]).encode(), "code"), None, ""
     except results.MalformedResult as exc:
         return None, "malformed", str(exc)
-
-
-def _judged(trial: trials.Trial, result: dict[str, Any] | None, failure: Failure | None, detail: str) -> Judged:
-    return Judged(trial, result, failure, detail)
 
 
 def _text(said: _Said) -> str:

@@ -54,11 +54,14 @@ async def probe(host: hosting.Host) -> list[Probe]:
     done = []
     async with host.episode() as episode:
         for tool in host.subject.code.toolset.tools.values():
+            made: dict[str, hosting.Call] = {}
             for kind, arguments in arguments_for(tool.input_schema, keys):
-                call = await host.call(episode, tool.name, arguments)
-                done.append(Probe(kind, tool.method, tool.path, call))
-                if call.changed:
-                    await host.reset(episode)
+                asked = hosting.requested(tool.name, arguments)
+                if asked not in made:  # one without arguments is the same in every probe
+                    made[asked] = await host.call(episode, tool.name, arguments)
+                    if made[asked].changed:
+                        await host.reset(episode)
+                done.append(Probe(kind, tool.method, tool.path, made[asked]))
     return done
 
 

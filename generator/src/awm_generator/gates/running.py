@@ -25,14 +25,15 @@ class Gated:
 
     Attributes:
         path: Its folder.
-        bundle: As it is there now; None where it cannot be read.
+        scenario: What its scenario.json says now; None where the bundle cannot be read. Not all of the bundle: a
+            thousand of them are more than need be in memory at once.
         report: What its gates say; None where it cannot be read.
         error: Why it cannot be read, or why the report could not be written into it.
         reused: Whether the report was there already.
     """
 
     path: Path
-    bundle: model.Bundle | None = None
+    scenario: model.Scenario | None = None
     report: reports.GateReport | None = None
     error: str | None = None
     reused: bool = False
@@ -40,7 +41,7 @@ class Gated:
     @property
     def name(self) -> str:
         """The scenario's name, or the folder's."""
-        return self.bundle.scenario.name if self.bundle is not None else self.path.name
+        return self.scenario.name if self.scenario is not None else self.path.name
 
 
 class WorkerGone(errors.AwmError):
@@ -156,7 +157,7 @@ def _gated(path: Path, level: protocol.Level, again: bool, workers: _Workers) ->
         return Gated(path, error=str(exc))
     report = None if again else reports.kept(bundle, level)
     if report is not None and bundle.scenario.tier == report.tier:
-        return Gated(path, bundle, report, reused=True)
+        return Gated(path, bundle.scenario, report, reused=True)
     try:
         with workers.one() as worker:
             report = worker.gate(path, level)
@@ -164,6 +165,6 @@ def _gated(path: Path, level: protocol.Level, again: bool, workers: _Workers) ->
         return Gated(path, error=str(exc))
     gated = reports.with_report(bundle, report)
     try:
-        return Gated(path, writing.write(gated, path), report)
+        return Gated(path, writing.write(gated, path).scenario, report)
     except errors.BundleError as exc:
-        return Gated(path, gated, report, error=f"its report could not be written: {exc}")
+        return Gated(path, gated.scenario, report, error=f"its report could not be written: {exc}")

@@ -5,7 +5,7 @@ They are made where scenario code runs, and judged where it does not (`awm_gener
 
 import dataclasses
 import shutil
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +13,8 @@ from typing import Any, Literal
 import pydantic
 
 from awm_generator import oracles
-from awm_generator.gates import equivalents, fuzzing, hosting, mutants, outside, states
+from awm_generator.gates import branching, equivalents, fuzzing, hosting, mutants, outside, states
 from awm_runtime.bundle import model
-from awm_runtime.server import episodes
 
 Kind = Literal["untouched", "reading", "oracle", "answerless", "mutant", "equivalent", "outside"]
 _REORDERED = 2
@@ -54,6 +53,8 @@ class Unplayable(pydantic.BaseModel):
 
 
 Made = Trial | Unplayable
+_Plan = Generator[fuzzing.Call, Any, str | None]
+"""Yields calls, takes their replies by `send`, and returns the answer."""
 
 
 class Examiner:
@@ -74,21 +75,22 @@ class Examiner:
             key=lambda call: not call.tool.startswith(_DESTRUCTIVE),
         )
         self._states = 0
-        self._episode: episodes.Episode
+        self._tree: branching.Tree
 
     async def all(self) -> AsyncIterator[Made]:
         """The trials of all tasks that a code verifier judges."""
-        async with self._host.episode() as self._episode:
+        async with self._host.episode() as root:
+            self._tree = branching.Tree(self._host, root)
+            read = await self._read()
             for task in self._bundle.tasks:
                 if (task.id, "code") in self._bundle.verifiers:
-                    async for made in self._task(task):
+                    async for made in self._task(task, read):
                         yield made
 
-    async def _task(self, task: model.Task) -> AsyncIterator[Made]:
+    async def _task(self, task: model.Task, read: "_End") -> AsyncIterator[Made]:
         yield Trial(task=task.id, kind="untouched", what="nothing was done", state=self._untouched())
-        end = await self._end(self._free_readings())
-        if any(call.changed for call in end.calls):
-            yield self._trial(task, "reading", "tools that only read were called", end)
+        if read.state is not None:
+            yield _trial(task, "reading", "tools that only read were called", read)
         if task.oracle is None:
             return
         played = await self._played(task, task.oracle)
@@ -110,55 +112,66 @@ class Examiner:
         for made in self._outside(task, trial, wanted):
             yield made
 
-    def _free_readings(self) -> list[fuzzing.Call]:
-        return [
-            (str(tool["name"]), {})
+    async def _read(self) -> "_End":
+        """What the tools come to that only read and need no arguments; its state is kept where they changed it."""
+        free = tuple(
+            (str(tool["name"]), dict[str, Any]())
             for tool in self._bundle.tools
             if fuzzing.reads(tool) and not tool.get("inputSchema", {}).get("required")
-        ]
+        )
+        async with self._tree.way() as way:
+            end = await self._end(way, _fixed(mutants.Variant("", free, None)))
+            return await self._kept(way, end) if any(call.changed for call in end.calls) else end
 
     async def _played(
         self, task: model.Task, oracle: model.Oracle
     ) -> tuple[mutants.Solution, Trial, "_End"] | Unplayable:
-        """The oracle's solution, its trial, and what it comes to."""
-        calls: list[hosting.Call] = []
-        try:
-            end = await self._play(oracle, calls)
-        except oracles.OracleError as exc:
-            return Unplayable(task=task.id, why=str(exc), evidence=_trace(calls))
-        failed = next((call for call in calls if call.failed), None)
-        if failed is not None:
-            why = f"its call of {failed.tool} fails"
-            return Unplayable(task=task.id, why=why, evidence=failed.evidence() | _trace(calls))
-        literal = isinstance(oracle.answer, str)
-        solution = mutants.Solution(tuple(calls), end.answer, literal)
-        return solution, self._trial(task, "oracle", "the oracle was played", end), end
+        """The oracle's solution, its trial, and what it comes to. From here on its calls are the known way."""
+        await self._tree.follow(())
+        async with self._tree.way() as way:
+            try:
+                end = await self._end(way, oracles.plan(oracle))
+            except oracles.OracleError as exc:
+                return Unplayable(task=task.id, why=str(exc), evidence=_trace(way.calls))
+            failed = next((call for call in way.calls if call.failed), None)
+            if failed is not None:
+                why = f"its call of {failed.tool} fails"
+                return Unplayable(task=task.id, why=why, evidence=failed.evidence() | _trace(way.calls))
+            end = await self._kept(way, end)
+        await self._tree.follow(end.calls)
+        solution = mutants.Solution(end.calls, end.answer, literal=isinstance(oracle.answer, str))
+        return solution, _trial(task, "oracle", "the oracle was played", end), end
 
-    async def _play(self, oracle: model.Oracle, calls: list[hosting.Call]) -> "_End":
-        """Plays an oracle on the seed; its calls are added to `calls` as they are made.
+    async def _tried(self, plan: "_Plan", fits: Callable[["_End"], bool]) -> "_End | None":
+        """What a plan comes to, with its state in a file; None where that does not fit.
 
         Raises:
             OracleError: an expression finds nothing.
         """
-        await self._host.reset(self._episode)
-        plan = oracles.plan(oracle)
+        async with self._tree.way() as way:
+            end = await self._end(way, plan)
+            return await self._kept(way, end) if fits(end) else None
+
+    async def _end(self, way: branching.Way, plan: "_Plan") -> "_End":
+        """What a plan comes to.
+
+        Raises:
+            OracleError: an expression finds nothing.
+        """
         try:
             tool, arguments = next(plan)
             while True:
-                calls.append(await self._host.call(self._episode, tool, arguments, checked=False))
-                tool, arguments = plan.send(calls[-1].data())
+                tool, arguments = plan.send((await way.call(tool, arguments)).data())
         except StopIteration as stop:
-            return self._ended(calls, stop.value)
+            changes = await way.changes()
+            mark = states.fingerprint(changes, self._host.subject.data, self._bundle.clock)
+            return _End(tuple(way.calls), stop.value, changes, mark)
 
-    async def _end(self, calls: Sequence[fuzzing.Call], answer: str | None = None) -> "_End":
-        """What calls on the seed come to."""
-        await self._host.reset(self._episode)
-        return self._ended(await self._host.play(self._episode, calls), answer)
-
-    def _ended(self, calls: Sequence[hosting.Call], answer: str | None) -> "_End":
-        changes = self._host.changes(self._episode)
-        mark = states.fingerprint(changes, self._host.subject.data, self._bundle.clock)
-        return _End(tuple(calls), answer, changes, mark)
+    async def _kept(self, way: branching.Way, end: "_End") -> "_End":
+        """The end with its state in a file."""
+        self._states += 1
+        path = await way.snapshot(self._folder / f"{self._states}.db")
+        return dataclasses.replace(end, state=path.name)
 
     async def _variants(
         self, task: model.Task, oracle: model.Oracle, solution: mutants.Solution, wanted: "_End"
@@ -169,25 +182,31 @@ class Examiner:
         spoilers = [(call.tool, call.arguments) for call in self._spoilers]
         seen = {wanted.key}
         for variant in mutants.of(solution, tools, self._host.subject.data, spoilers=spoilers, other_answers=others):
-            # With another answer alone the calls come to what they came to before.
-            same = variant.calls == solution.plain
-            end = wanted.answering(variant.answer) if same else await self._end(variant.calls, variant.answer)
-            if end.key not in seen:
+            if variant.calls == solution.plain:  # with another answer alone they come to what they came to before
+                end: _End | None = wanted.answering(variant.answer)
+            else:
+                end = await self._tried(_fixed(variant), lambda end: end.key not in seen)
+            if end is not None and end.key not in seen:
                 seen.add(end.key)
-                yield self._trial(task, "mutant", variant.what, end)
+                yield _trial(task, "mutant", variant.what, end)
         for variant in equivalents.of(solution, tools):
-            end = await self._end(variant.calls, variant.answer)
-            if end.key == wanted.key:
-                yield self._trial(task, "equivalent", variant.what, end)
+            end = await self._tried(_fixed(variant), lambda end: end.key == wanted.key)
+            if end is not None:
+                yield _trial(task, "equivalent", variant.what, end)
+        async for what, end in self._reordered(oracle, wanted):
+            yield _trial(task, "equivalent", what, end)
+
+    async def _reordered(self, oracle: model.Oracle, wanted: "_End") -> AsyncIterator[tuple[str, "_End"]]:
+        """The first few orders of an oracle's calls that come to the same, and which calls they exchange."""
         found = 0
         for what, other in equivalents.reordered(oracle):
             try:
-                end = await self._play(other, [])
+                end = await self._tried(oracles.plan(other), lambda end: end.key == wanted.key and not end.failed)
             except oracles.OracleError:
                 continue  # one call needs the other's reply
-            if end.key == wanted.key and not any(call.failed for call in end.calls):
+            if end is not None:
                 found += 1
-                yield self._trial(task, "equivalent", what, end)
+                yield what, end
             if found == _REORDERED:
                 return
 
@@ -202,29 +221,14 @@ class Examiner:
             shutil.copyfile(self._host.subject.seed, target)
         return target.name
 
-    def _trial(self, task: model.Task, kind: Kind, what: str, end: "_End") -> Trial:
-        """A trial of an end; its state is the file of an earlier trial where the episode was not played for it."""
-        if end.state is None:
-            self._states += 1
-            end.state = self._host.snapshot(self._episode, self._folder / f"{self._states}.db").name
-        return Trial(
-            task=task.id,
-            kind=kind,
-            what=what,
-            answer=end.answer,
-            state=end.state,
-            calls=_lines(end.calls),
-            diff=states.shown(end.changes),
-        )
 
-
-@dataclass
+@dataclass(frozen=True)
 class _End:
     """What calls came to.
 
     Attributes:
         mark: The fingerprint of the changes.
-        state: The name of the file that has it, once there is one.
+        state: The name of the file that has their state, where it is kept.
     """
 
     calls: tuple[hosting.Call, ...]
@@ -238,9 +242,33 @@ class _End:
         """Equal for ends that a verifier need not tell apart."""
         return self.mark, self.answer
 
+    @property
+    def failed(self) -> bool:
+        """Whether a call came to an error."""
+        return any(call.failed for call in self.calls)
+
     def answering(self, answer: str | None) -> "_End":
         """The same end with another answer."""
         return dataclasses.replace(self, answer=answer)
+
+
+def _fixed(variant: mutants.Variant) -> "_Plan":
+    for call in variant.calls:  # noqa: UP028 - replies are sent, which a tuple's iterator does not take
+        yield call
+    return variant.answer
+
+
+def _trial(task: model.Task, kind: Kind, what: str, end: _End) -> Trial:
+    assert end.state is not None
+    return Trial(
+        task=task.id,
+        kind=kind,
+        what=what,
+        answer=end.answer,
+        state=end.state,
+        calls=_lines(end.calls),
+        diff=states.shown(end.changes),
+    )
 
 
 def _trace(calls: Sequence[hosting.Call]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Walks:
         first, second: Each in an episode of its own, by itself.
         replayed: The first one's calls in another fresh episode.
         interleaved: The beginnings of both, call by call in turn.
-        alone: The same beginnings, each by itself.
+        alone: The same beginnings as they were by themselves, when they were walked first.
         reset_state: The state of the first one's episode after a reset.
         after_reset: The first one's beginning, made again in that episode.
     """
@@ -48,21 +48,17 @@ async def walk(host: hosting.Host) -> Walks:
     """Walks through the scenario."""
     known = _known(host.subject.data)
     opened = await host.open()
-    first = await _drawn(host, opened, known, _SEEDS[0])
+    first, first_alone = await _drawn(host, opened, known, _SEEDS[0])
     await host.reset(opened)
     reset_state = host.state_hash(opened)
     after_reset = await _again(host, opened, first.calls[:INTERLEAVED])
     await host.close(opened)
     async with host.episode() as episode:
-        second = await _drawn(host, episode, known, _SEEDS[1])
+        second, second_alone = await _drawn(host, episode, known, _SEEDS[1])
     async with host.episode() as episode:
         replayed = await _again(host, episode, first.calls)
-    alone = []
-    for run in (first, second):
-        async with host.episode() as episode:
-            alone.append(await _again(host, episode, run.calls[:INTERLEAVED]))
     interleaved = await _interleaved(host, first, second)
-    return Walks(first, second, replayed, interleaved, (alone[0], alone[1]), reset_state, after_reset)
+    return Walks(first, second, replayed, interleaved, (first_alone, second_alone), reset_state, after_reset)
 
 
 def _known(data: seeds.Seed) -> fuzzing.Seen:
@@ -76,10 +72,12 @@ def _known(data: seeds.Seed) -> fuzzing.Seen:
     return seen
 
 
-async def _drawn(host: hosting.Host, episode: episodes.Episode, known: fuzzing.Seen, seed: int) -> Run:
+async def _drawn(host: hosting.Host, episode: episodes.Episode, known: fuzzing.Seen, seed: int) -> tuple[Run, Run]:
+    """A walk, and its beginning."""
     tools = host.subject.code.toolset.served if host.subject.code is not None else []
     player = fuzzing.Player(tools, known.copy(), random.Random(seed), _WILDNESS)  # noqa: S311 - reproducible
     made: list[hosting.Call] = []
+    beginning = Run((), host.state_hash(episode))
     # First a look around, at what the tools themselves show.
     around: list[fuzzing.Call] = [
         (tool["name"], {}) for tool in tools if fuzzing.reads(tool) and not tool["inputSchema"].get("required")
@@ -88,11 +86,13 @@ async def _drawn(host: hosting.Host, episode: episodes.Episode, known: fuzzing.S
         tool, arguments = around[len(made)] if len(made) < min(len(around), _AROUND) else player.next()
         call = await host.call(episode, tool, arguments)
         made.append(call)
+        if len(made) == INTERLEAVED:
+            beginning = Run(tuple(made), host.state_hash(episode))
         if not call.failed:
             data = call.data()
             player.seen.learn(data)
             player.seen.show(f"{seeds.singular(tool.rsplit('_', 1)[-1])}_id", data)
-    return Run(tuple(made), host.state_hash(episode))
+    return Run(tuple(made), host.state_hash(episode)), beginning
 
 
 async def _again(host: hosting.Host, episode: episodes.Episode, made: tuple[hosting.Call, ...]) -> Run:

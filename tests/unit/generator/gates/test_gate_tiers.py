@@ -106,7 +106,7 @@ def test_a_card_names_what_failed_with_its_counterexample(pets: model.Bundle) ->
         for number in range(7)
     ]
     made = reports.report(pets, "runtime", {gate.id: found}, {"tools": 7, "endpoints_with_5xx": []})
-    card = cards.card(pets, made)
+    card = cards.card(pets.scenario, made)
     assert card.startswith("# Pets: bronze\n")
     assert "| runtime.server-errors | **failed** | 7 |" in card
     assert "- **tool_0**: it answered 500\n\n  request:\n\n      tool {}\n      more\n" in card

@@ -9,9 +9,10 @@ import marshal
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -151,21 +152,46 @@ def changes(initial: Path, final: Path) -> dict[str, Any]:
 
     Rows of a table without a primary key have no identity: a changed one is removed and added.
     """
-    with _opened(initial) as before, _opened(final) as after:
-        old = {table.name: table for table in _tables(before)}
-        new = {table.name: table for table in _tables(after)}
-        found: dict[str, dict[str, Any]] = {}
-        for name in sorted(old.keys() | new.keys()):
-            was = list(_rows(before, old[name])) if name in old else []
-            now = list(_rows(after, new[name])) if name in new else []
-            # Most tables are as they were: compared whole, and as bytes, because 1 == 1.0.
-            if old.get(name) != new.get(name) or marshal.dumps(was, 2) != marshal.dumps(now, 2):
-                found[name] = _difference(
-                    new.get(name) or old[name],
-                    _records(old[name], was) if name in old else [],
-                    _records(new[name], now) if name in new else [],
-                )
-    return {name: difference for name, difference in found.items() if any(difference.values())}
+    return difference(contents(initial), contents(final))
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A table and its rows."""
+
+    table: _Table
+    rows: list[Row]
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The rows as bytes, to be compared whole: as values, 1 == 1.0."""
+        return marshal.dumps(self.rows, 2)
+
+    def records(self) -> list[dict[str, Any]]:
+        return [dict(zip(self.table.columns, map(_plain, row), strict=True)) for row in self.rows]
+
+
+Contents = Mapping[str, _Stored]
+"""What is in a database, by table."""
+
+
+def contents(path: Path) -> Contents:
+    """Reads a database that is to be compared with several others; for two there is `changes`."""
+    with _opened(path) as connection:
+        tables = list(_tables(connection))
+        return {table.name: _Stored(table, list(_rows(connection, table))) for table in tables}
+
+
+def difference(before: Contents, after: Contents) -> dict[str, Any]:
+    """What differs between two databases that were read; as `changes` says it."""
+    found = {}
+    for name in sorted(before.keys() | after.keys()):
+        was, now = before.get(name), after.get(name)
+        # Most tables are as they were.
+        if was is None or now is None or was.table != now.table or was.packed != now.packed:
+            table = now.table if now is not None else before[name].table
+            found[name] = _difference(table, was.records() if was else [], now.records() if now else [])
+    return {name: each for name, each in found.items() if any(each.values())}
 
 
 @contextlib.contextmanager
@@ -211,10 +237,6 @@ def _rows(connection: sqlite3.Connection, table: _Table) -> Iterator[Row]:
     columns = ", ".join(map(statements.quoted, table.columns))
     query = f"SELECT {columns} FROM {statements.quoted(table.name)}"  # noqa: S608 - quoted
     yield from connection.execute(f"{query} ORDER BY {', '.join(order)}" if table.key else query)
-
-
-def _records(table: _Table, rows: list[Row]) -> list[dict[str, Any]]:
-    return [dict(zip(table.columns, map(_plain, row), strict=True)) for row in rows]
 
 
 def _difference(table: _Table, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, Any]:
