@@ -16,6 +16,7 @@ MONTHS = (
     "December",
 )  # fmt: skip
 
+_SAME_YEAR_DAYS = 180
 _COUNTED = re.compile(r"^ ([a-z]+)")
 _SINGULARS = {
     "people": "person", "children": "child", "men": "man", "women": "woman", "feet": "foot", "mice": "mouse",
@@ -32,19 +33,23 @@ class Voice:
     """The way that one task is worded.
 
     Attributes:
+        today: The day of the scenario's clock.
         dates: `day_first` (14 March), `month_first` (March 14) or `iso`.
     """
 
     currency: str
+    today: date
     dates: str
 
     def day(self, text: str) -> str:
-        """A date as it is said; one of a moment is enough."""
+        """A date as it is said, with the year where it is far from today; one of a moment is enough."""
         day = date.fromisoformat(text[:10])
         if self.dates == "iso":
             return day.isoformat()
-        month = MONTHS[day.month - 1]
-        return f"{day.day} {month}" if self.dates == "day_first" else f"{month} {day.day}"
+        month, year = MONTHS[day.month - 1], day.year if is_far(day, self.today) else None
+        if self.dates == "day_first":
+            return f"{day.day} {month} {year}" if year else f"{day.day} {month}"
+        return f"{month} {day.day}, {year}" if year else f"{month} {day.day}"
 
     def money(self, cents: int) -> str:
         """A sum as it is said."""
@@ -65,6 +70,11 @@ class Voice:
             case "choice":
                 return str(value).replace("_", " ")
         return str(value)
+
+
+def is_far(day: date, today: date) -> bool:
+    """Whether a day is so far from today that people say its year: another day of its name may be as near."""
+    return abs((day - today).days) > _SAME_YEAR_DAYS
 
 
 def described(state: State, entity: str, row: Mapping[str, Any], voice: Voice) -> str:
@@ -143,7 +153,7 @@ def unmistakable(state: State, entity: str) -> list[Row]:
 def _unmistakable(state: State, entity: str, known: dict[str, dict[int, Row]]) -> dict[int, Row]:
     """The same by id; `known` holds those of the entities that were asked for before."""
     if entity not in known:
-        voice = Voice("", "day_first")
+        voice = Voice("", state.world.clock.date(), "day_first")
         rows = state.visible(entity)
         texts = [described(state, entity, row, voice).casefold() for row in rows]
         counted = Counter(texts)

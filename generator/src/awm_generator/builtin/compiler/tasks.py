@@ -19,6 +19,8 @@ _EASY, _MEDIUM = 2, 5
 _ALIKE = 0.9
 _LINKS = 6
 _TRIES = 60
+_UNTIMELY = 0.2
+"""The share of refusals that come of a row's state alone; where it is left to chance, they crowd the rules out."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class _Planner:
     def next(self, rung: int, make: "Make", before: list[Planned]) -> Planned | None:
         """The next task of this make that is unlike the ones before."""
         for _ in range(_TRIES):
-            voice = Voice(self.state.world.currency, self.rng.choice(("day_first", "month_first", "day_first", "iso")))
+            dates = self.rng.choice(("day_first", "month_first", "day_first", "iso"))
+            voice = Voice(self.state.world.currency, self.state.world.clock.date(), dates)
             found = make(self, voice)
             if found is None or not found:
                 continue
@@ -104,12 +107,15 @@ def _small_change(planner: _Planner, voice: Voice) -> list[Step] | None:
 
 
 def _refusal(planner: _Planner, voice: Voice) -> list[Step] | None:
+    """Something that a rule forbids; where no rule can, and now and then, something that comes at the wrong time."""
     keys = [key for key in planner.makers if key.startswith(("act:", "create:"))]
     planner.rng.shuffle(keys)
-    for key in keys:
-        step = steps.refusal(planner.start(), planner.rng, voice, key)
-        if step is not None and step.calls.made:
-            return [step]
+    by_state = planner.rng.random() < _UNTIMELY
+    for way in (by_state, not by_state):
+        for key in keys:
+            step = steps.refusal(planner.start(), planner.rng, voice, key, by_state=way)
+            if step is not None and step.calls.made:
+                return [step]
     return None
 
 
