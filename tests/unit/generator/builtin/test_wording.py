@@ -33,6 +33,15 @@ def test_what_is_counted_is_changed_and_asked_for_as_a_number() -> None:
     assert phrasing.asked(level, "level", "the rope") == "what is the reorder level of the rope?"
 
 
+@pytest.mark.parametrize(
+    ("label", "counts"),
+    [("parking spaces", True), ("places in all", True), ("months of commitment", True), ("terms in days", False),
+     ("extra time in minutes", False), ("reorder level", False), ("class", False)],
+)  # fmt: skip
+def test_a_number_is_of_what_its_label_counts(label: str, counts: bool) -> None:
+    assert phrasing.is_number_of(language.Field(type="integer"), label) is counts
+
+
 def test_flags_are_said_in_their_own_words() -> None:
     insured = language.Field(type="flag", words=("insured", "not insured"))
     plain = language.Field(type="flag", label="leave at the door")

@@ -18,6 +18,7 @@ MONTHS = (
 
 _SAME_YEAR_DAYS = 180
 _COUNTED = re.compile(r"^ ([a-z]+)")
+_AFTER_THE_NOUN = re.compile(r" (?:in|of|per|for|at|from|to|with|on|before|after|that|which|so|still|left|paid) ")
 _SINGULARS = {
     "people": "person", "children": "child", "men": "man", "women": "woman", "feet": "foot", "mice": "mouse",
     "loaves": "loaf", "shelves": "shelf", "knives": "knife", "halves": "half", "leaves": "leaf",
@@ -135,9 +136,11 @@ def asked(field: language.Field, name: str, row: str) -> str:
 
 
 def is_number_of(field: language.Field, label: str) -> bool:
-    """Whether a field counts what its label names: pages, minutes, places in all."""
-    first = label.split()[0]
-    return field.type == "integer" and (first in _SINGULARS or (first.endswith("s") and not first.endswith("ss")))
+    """Whether a field counts what its label names: pages, parking spaces, places in all; but not terms in days."""
+    noun = _AFTER_THE_NOUN.split(label)[0].split()[-1]
+    measured = " in " in label and not label.endswith(" in all")
+    counted = noun in _SINGULARS or (noun.endswith("s") and not noun.endswith("ss"))
+    return field.type == "integer" and counted and not measured
 
 
 def said(state: State, field: language.Field, value: Any, voice: Voice) -> str:
