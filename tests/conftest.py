@@ -116,20 +116,32 @@ def runtime_base(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def python312(missing: Callable[[str, str], NoReturn], uv: Path, cache_folder: Path) -> Path:
-    """The Python 3.12 of a virtual environment with our packages in it, kept in the user's cache between runs."""
-    interpreter = _find_python312()
-    if interpreter is None:
-        missing("python312", "no Python 3.12 on the PATH or below pyenv's folder")
-    identity = hashlib.sha256(bytes(ROOT) + (ROOT / "uv.lock").read_bytes()).hexdigest()[:12]
-    environment = cache_folder / f"py312-{identity}"
-    sync = [uv, "sync", "--locked", "--all-packages", "--all-extras", "--no-dev", "--quiet", "--python", interpreter]
-    variables = os.environ | {"UV_PROJECT_ENVIRONMENT": str(environment), "UV_PYTHON_DOWNLOADS": "never"}
-    variables.pop("VIRTUAL_ENV", None)
-    done = subprocess.run(sync, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        missing("python312", f"uv could not make {environment}: {done.stderr}")
-    return environment / "bin" / "python"
+def other_python(missing: Callable[[str, str], NoReturn], uv: Path, cache_folder: Path) -> Callable[[str], Path]:
+    """Gives the Python of a version (`3.12`) in an environment with our packages, kept in the user's cache."""
+
+    def python(version: str) -> Path:
+        name = f"python{version.replace('.', '')}"
+        interpreter = _find_python(version)
+        if interpreter is None:
+            missing(name, f"no Python {version} on the PATH or below pyenv's folder")
+        identity = hashlib.sha256(bytes(ROOT) + (ROOT / "uv.lock").read_bytes()).hexdigest()[:12]
+        environment = cache_folder / f"{name.replace('python', 'py')}-{identity}"
+        sync = [uv, "sync", "--locked", "--all-packages", "--all-extras", "--no-dev", "--quiet"]
+        variables = os.environ | {"UV_PROJECT_ENVIRONMENT": str(environment), "UV_PYTHON_DOWNLOADS": "never"}
+        variables.pop("VIRTUAL_ENV", None)
+        command = [*sync, "--python", interpreter]
+        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            missing(name, f"uv could not make {environment}: {done.stderr}")
+        return environment / "bin" / "python"
+
+    return python
+
+
+@pytest.fixture(scope="session")
+def python312(other_python: Callable[[str], Path]) -> Path:
+    """Python 3.12 with our packages."""
+    return other_python("3.12")
 
 
 @pytest.fixture(scope="session")
@@ -147,10 +159,10 @@ def python_with_sdk_1_30(cache_folder: Path, uv: Path, missing: Callable[[str, s
     return python
 
 
-def _find_python312() -> str | None:
+def _find_python(version: str) -> str | None:
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    candidates = [shutil.which("python3.12"), *map(str, sorted(pyenv.glob("versions/3.12*/bin/python")))]
-    ask = "import sys; print(sys.executable if sys.version_info[:2] == (3, 12) else '')"
+    candidates = [shutil.which(f"python{version}"), *map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python")))]
+    ask = f"import sys; print(sys.executable if '%d.%d' % sys.version_info[:2] == '{version}' else '')"
     for candidate in filter(None, candidates):
         # A pyenv shim is on the PATH even where its version is not active; only running it tells.
         answer = subprocess.run([candidate, "-c", ask], capture_output=True, text=True, check=False).stdout.strip()

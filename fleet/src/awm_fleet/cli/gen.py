@@ -10,6 +10,7 @@ import typer
 
 from awm_fleet.cli import gen_builtin, gen_next, gen_running, gen_stages, locating, output
 from awm_fleet.cli import gen_flags as flags
+from awm_generator.builtin import staging
 from awm_generator.model import endpoints
 from awm_generator.stages import growing, paths, pipeline, regenerating, running, standing, verifiers, whole
 
@@ -27,6 +28,17 @@ SeedFile = Annotated[
 ]
 Brief = Annotated[
     str | None, typer.Option("--brief", help="One scenario to make instead: a text, a file with one, or OpenAPI.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="builtin: the same seed gives the same scenarios.")]
+Families = Annotated[
+    str | None, typer.Option("--families", help="builtin: only these blueprints, with commas between them.")
+]
+OwnBlueprints = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--blueprint",
+        help="builtin: a blueprint file of your own; may be repeated. Without --families only these are used.",
+    ),
 ]
 TargetCount = Annotated[int, typer.Option("--target_count", min=1, help="How many scenarios there are to be.")]
 
@@ -67,14 +79,19 @@ def scenario(
     ] = 10,
     max_total_iterations: Annotated[int, typer.Option("--max_total_iterations", min=1, help="Rounds at most.")] = 1000,
     resume: Annotated[bool, typer.Option("--resume/--no_resume", help="Go on from the output that is there.")] = True,
+    seed: Seed = 7,
+    families: Families = None,
+    blueprint: OwnBlueprints = None,
     *,
     terms: gen_running.Terms,
 ) -> None:
     """Grow seed names into many different scenarios.
 
     Seeds that do not suit a database-backed service are left out, near-duplicates are refused by embeddings, and no
-    trade gets more than its share.
+    trade gets more than its share. The provider builtin chooses scenarios of its blueprints instead.
     """
+    if (order := _order(terms, target_count, seed, families, blueprint)) is not None:
+        raise typer.Exit(gen_builtin.choose(output_path, order, as_json=terms.as_json))
     growth = growing.Growth(
         target_count=target_count,
         batch_size=batch_size,
@@ -133,17 +150,9 @@ def all_(
     ] = endpoints.DEFAULT_EMBEDDING_MODEL,
     gate_level: flags.GateLevel = "semantic",
     max_retry: flags.MaxRetry = 4,
-    seed: Annotated[int, typer.Option("--seed", help="builtin: the same seed gives the same scenarios.")] = 7,
-    families: Annotated[
-        str | None, typer.Option("--families", help="builtin: only these blueprints, with commas between them.")
-    ] = None,
-    blueprint: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--blueprint",
-            help="builtin: a blueprint file of your own; may be repeated. Without --families only these are used.",
-        ),
-    ] = None,
+    seed: Seed = 7,
+    families: Families = None,
+    blueprint: OwnBlueprints = None,
     *,
     terms: gen_running.Terms,
 ) -> None:
@@ -153,19 +162,8 @@ def all_(
     is done, and no reply is asked for twice. Exits with 3 when something had to be left out; each is named.
     """
     terms = dataclasses.replace(terms, embedding_model=embedding_model, gate_level=gate_level)
-    if gen_running.provider_of(terms) == "builtin":
-        wanted = locating.scenario_names(families, "--families")
-        status = gen_builtin.generate(
-            output_dir,
-            target_count=target_count,
-            seed=seed,
-            families=wanted,
-            blueprints=blueprint or (),
-            as_json=terms.as_json,
-        )
-        raise typer.Exit(status)
-    if families or blueprint:
-        raise typer.BadParameter("--families and --blueprint go with --provider builtin")
+    if (order := _order(terms, target_count, seed, families, blueprint)) is not None:
+        raise typer.Exit(gen_builtin.generate(output_dir, order, as_json=terms.as_json))
     options = pipeline.Options(
         num_tasks=num_tasks, max_retry=max_retry, mode=verifier_mode, max_concurrency=terms.max_concurrency
     )
@@ -176,6 +174,23 @@ def all_(
 
     files = paths.Paths.within(output_dir, verifier_mode)
     gen_running.run(terms, output_dir, files, options, work, bundles=lambda: _bundles(files))
+
+
+def _order(
+    terms: gen_running.Terms, count: int, seed: int, families: str | None, blueprints: Sequence[Path] | None
+) -> staging.Order | None:
+    """What is ordered of the built-in generator; None where another provider is meant.
+
+    Raises:
+        BadParameter: flags of the built-in generator go to another one.
+    """
+    if gen_running.provider_of(terms) == "builtin":
+        named = tuple(locating.scenario_names(families, "--families"))
+        files = tuple(file.absolute() for file in blueprints or ())
+        return staging.Order(count=count, seed=seed, families=named, blueprints=files)
+    if families or blueprints:
+        raise typer.BadParameter("--families and --blueprint go with --provider builtin")
+    return None
 
 
 @app.command(epilog=output.examples("awm gen stats out", "awm gen stats out --json"))

@@ -1,53 +1,100 @@
-"""`awm gen all --provider builtin` and `awm gen stats`: scenarios from blueprints, and what they are like."""
+"""`awm gen ... --provider builtin` and `awm gen stats`: scenarios from blueprints, and what they are like."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from awm_fleet.cli import output
-from awm_generator.awm_files import exporting
-from awm_generator.builtin import checking, running, statistics
+from awm_generator import errors as generator_errors
+from awm_generator.awm_files import exporting, rows
+from awm_generator.builtin import checking, running, staging, statistics
 from awm_generator.builtin import errors as blueprint_errors
+from awm_generator.stages import paths, pipeline
 from awm_runtime import errors
 from awm_runtime.bundle import model, reading
-
-BUNDLES = "bundles"
-"""The folder of the bundles in an output folder, beside the JSON Lines files."""
 
 _DONE, _FAILED, _PARTLY = 0, 1, 3
 
 
-def generate(
-    output_dir: Path,
-    *,
-    target_count: int,
-    seed: int,
-    families: Collection[str] = (),
-    blueprints: Sequence[Path] = (),
-    workers: int | None = None,
-    as_json: bool = False,
-) -> int:
-    """Makes `target_count` scenarios in `output_dir` and returns the exit code; what is there already is kept.
+def generate(output_dir: Path, order: staging.Order, *, as_json: bool = False) -> int:
+    """Makes the scenarios of an order in `output_dir` and returns the exit code; what is there already is kept.
 
     Raises:
         BlueprintError: a blueprint is wrong.
         VarietyError: there are not so many different ones.
         OutputInUseError: another run writes into the folder.
     """
-    orders = running.plan(running.blueprints(families, blueprints), target_count, seed)
-    out = output_dir / BUNDLES
+    planned = order.planned()
     with running.alone(output_dir):
-        made = list(output.tracked(running.run(orders, out, workers=workers), len(orders), "Compiling"))
-        paths = [each.path for each in made if each.path is not None]
-        exporting.export((reading.read(path) for path in paths), output_dir)
-    failed = [each for each in made if each.path is None]
+        made = _made(planned, output_dir)
+        exporting.export((reading.read(path) for path in _paths(made)), output_dir)
+        staging.remember(order, output_dir)
+    return _told(made, output_dir, as_json=as_json)
+
+
+def choose(written: Path, order: staging.Order, *, as_json: bool = False) -> int:
+    """Chooses the scenarios of an order for a folder, writes the file of them, and returns the exit code.
+
+    Raises:
+        BlueprintError: a blueprint is wrong.
+        VarietyError: there are not so many different ones.
+        OutputInUseError: another run writes into the folder.
+    """
+    files = paths.Paths.within(written.parent, scenario=written)
+    return _stage("scenario", files, order, staging.Choice(), as_json=as_json)
+
+
+def stage(name: paths.StageName, files: paths.Paths, options: pipeline.Options, *, as_json: bool = False) -> int:
+    """Writes the file of one stage for the scenarios in the files that it reads, and returns the exit code.
+
+    Raises:
+        BlueprintError: a blueprint is wrong.
+        GenerationError: a file is missing, or not of the built-in generator; or it has nothing of what is asked for.
+        OutputInUseError: another run writes into the folder.
+    """
+    if name == "oracle":
+        raise generator_errors.GenerationError(
+            f"the built-in generator has no stage of oracles: they are in {rows.SIDECAR}, beside the verifiers"
+        )
+    if name == "verifier" and options.mode != "code":
+        raise generator_errors.GenerationError("the built-in generator writes verifiers in code mode: add --mode code")
+    order = staging.recall(staging.source(name, files))
+    choice = staging.Choice(only=options.only, limit=options.limit)
+    return _stage(name, files, order, choice, as_json=as_json)
+
+
+def _stage(
+    name: paths.StageName, files: paths.Paths, order: staging.Order, choice: staging.Choice, *, as_json: bool
+) -> int:
+    written = files.of(name)
+    planned = staging.chosen(name, files, order, choice)
+    with running.alone(written.parent):
+        made = _made(planned, written.parent)
+        staging.write(name, _paths(made), written)
+        staging.remember(order, written.parent)
+    return _told(made, written.parent, as_json=as_json, written=written)
+
+
+def _made(planned: Sequence[running.Order], folder: Path) -> list[running.Made]:
+    return list(output.tracked(running.run(planned, folder / staging.BUNDLES), len(planned), "Compiling"))
+
+
+def _paths(made: Sequence[running.Made]) -> list[Path]:
+    return [each.path for each in made if each.path is not None]
+
+
+def _told(made: Sequence[running.Made], folder: Path, *, as_json: bool, written: Path | None = None) -> int:
+    """Says what became of the orders, and returns the exit code."""
     if as_json:
-        output.document(_summary(made, output_dir))
+        output.document(_summary(made, folder) | ({"written": str(written)} if written else {}))
+    elif written:
+        output.say(f"Wrote the rows of {len(_paths(made))} scenario(s) to {written}")
     else:
-        _say(made, out)
+        _say(made, folder / staging.BUNDLES)
+    failed = [each for each in made if each.path is None]
     for each in failed:
         output.complain(f"{each.name}: {each.reason}")
-    return _DONE if not failed else _PARTLY if paths else _FAILED
+    return _DONE if not failed else _PARTLY if _paths(made) else _FAILED
 
 
 def check(files: Sequence[Path]) -> int:
@@ -70,10 +117,10 @@ def stats(folder: Path, *, as_json: bool = False) -> None:
     Raises:
         BundleError: there is no bundle.
     """
-    paths = sorted(path.parent for path in (*folder.glob("*/scenario.json"), *folder.glob("*/*/scenario.json")))
-    if not paths:
+    bundles = sorted(path.parent for path in (*folder.glob("*/scenario.json"), *folder.glob("*/*/scenario.json")))
+    if not bundles:
         raise errors.BundleError(f"{folder}: no bundle here; a bundle is a folder with scenario.json in it")
-    collected = list(output.tracked(_facts(paths), len(paths), "Reading"))
+    collected = list(output.tracked(_facts(bundles), len(bundles), "Reading"))
     document = statistics.document(collected)
     if as_json:
         output.document(document)
@@ -81,8 +128,8 @@ def stats(folder: Path, *, as_json: bool = False) -> None:
         _print(document)
 
 
-def _facts(paths: Sequence[Path]) -> Iterator[statistics.Facts]:
-    for path in paths:
+def _facts(bundles: Sequence[Path]) -> Iterator[statistics.Facts]:
+    for path in bundles:
         yield statistics.facts(reading.read(path))
 
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from awm_fleet.cli import gen_builtin, gen_running, output
 from awm_fleet.cli import gen_flags as flags
-from awm_fleet.cli import gen_running, output
 from awm_generator.stages import paths, pipeline, running, verifiers
 
 _RETRY = 4
@@ -23,6 +23,8 @@ def _run(
     """Runs one stage: `given` are the files that it reads, `written` is the one that it writes."""
     folder = written.parent
     files = paths.Paths.within(folder, options.mode, **{stage: written}, **given)
+    if gen_running.provider_of(terms) == "builtin":
+        raise typer.Exit(gen_builtin.stage(stage, files, options, as_json=terms.as_json))
 
     async def work(bench: pipeline.Bench) -> Sequence[running.Summary]:
         return [await pipeline.run(bench, stage)]

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,16 +11,19 @@ from awm_generator.awm_files import rows, sidecars
 from awm_runtime import errors
 from awm_runtime.bundle import model, statements
 
+ALL = (*rows.KINDS, *rows.VERIFIERS)
+"""The names of the files."""
 
-def export(bundles: Iterable[model.Bundle], out: Path) -> None:
-    """Writes the files of `bundles` into the folder `out`, in place of those that are there.
+
+def export(bundles: Iterable[model.Bundle], out: Path, names: Collection[str] = ALL) -> None:
+    """Writes the files of `bundles` with these names into the folder `out`, in place of those that are there.
 
     Raises:
         BundleError: two bundles are of one scenario, or the disk refuses the files.
     """
     roots: dict[str, Path] = {}
     try:
-        with _replacing(out) as files:
+        with _replacing(out, names) as files:
             for bundle in bundles:
                 name = bundle.scenario.name
                 if name in roots:
@@ -28,26 +31,28 @@ def export(bundles: Iterable[model.Bundle], out: Path) -> None:
                         f"{bundle.root}: is scenario {name}, as {roots[name]} is; the files hold one of a name"
                     )
                 roots[name] = bundle.root
-                for file, text in _lines(bundle):
+                for file, text in _lines(bundle, names):
                     files[file].write(f"{text}\n".encode())
     except OSError as exc:
         raise errors.BundleError(f"{out}: cannot be written: {exc.strerror}") from exc
 
 
-def _lines(bundle: model.Bundle) -> Iterator[tuple[str, str]]:
-    """The lines of a bundle, each with the file that it belongs to."""
+def _lines(bundle: model.Bundle, names: Collection[str]) -> Iterator[tuple[str, str]]:
+    """The lines of a bundle in these files, each with the file that it belongs to."""
     originals = as_rows(bundle)
-    originals.single[rows.SIDECAR] = sidecars.row_for(bundle, originals)
+    if rows.SIDECAR in names:
+        originals.single[rows.SIDECAR] = sidecars.row_for(bundle, originals)
     for file, row in originals.single.items():
-        yield file, row.model_dump_json(by_alias=True)
+        if file in names:
+            yield file, row.model_dump_json(by_alias=True)
     for (_, mode), verifier in zip(sorted(bundle.verifiers), originals.verifiers, strict=True):
-        yield rows.VERIFIERS[mode == "code"], verifier.model_dump_json()
+        if (file := rows.VERIFIERS[mode == "code"]) in names:
+            yield file, verifier.model_dump_json()
 
 
 @contextlib.contextmanager
-def _replacing(out: Path) -> Iterator[dict[str, BinaryIO]]:
+def _replacing(out: Path, names: Collection[str]) -> Iterator[dict[str, BinaryIO]]:
     """Files to write, by name; all take the places of older ones when all are written, or none does."""
-    names = (*rows.KINDS, *rows.VERIFIERS)
     is_new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     try:

@@ -11,6 +11,7 @@ from awm_generator.builtin.compiler import (
     meaning,
     phrasing,
     population,
+    resolving,
     simulation,
     steps,
     weaving,
@@ -37,17 +38,43 @@ def check(file: Path) -> language.Blueprint:
     for subject in (_subject(blueprint, document), *_attached(blueprint, file)):
         meaning.check(subject)
         documents |= dict.fromkeys(subject.own, subject.document)
+    try:
+        _live(blueprint, document, documents)
+    except errors.ExpressionError as exc:
+        places = (each.place_of(exc.text) for each in dict.fromkeys((document, *documents.values())))
+        raise errors.BlueprintError(next(filter(None, places), document.place()), str(exc)) from exc
+    return blueprint
+
+
+def _live(blueprint: language.Blueprint, document: reading.Document, documents: Mapping[str, reading.Document]) -> None:
+    """Makes some trial worlds, each entity of which must have rows, and each create tool of which must work.
+
+    Raises:
+        BlueprintError: one does not; `documents` are the files of the entities.
+        ExpressionError: an expression cannot be computed.
+    """
     failures: dict[str, list[str]] = {}
     for variant in range(_VARIANTS):
-        state = _checked(weaving.weave(blueprint, file, variant, seed=0), document, documents)
+        state = _checked(weaving.weave(blueprint, document.file, variant, seed=0), document, documents)
         for entity, failure in _creations(state):
             failures.setdefault(entity, []).append(failure)
+        _try_all(state)
     for entity, found in failures.items():
         if all(found):
             complaint = "no values were found with which one can be made: its rules contradict each other or the values"
             place = documents[entity].place("entities", entity, "create")
             raise errors.BlueprintError(place, f"{complaint}{found[0]}")
-    return blueprint
+
+
+def _try_all(state: simulation.State) -> None:
+    """Tries each kind of step once, for what only a row brings to light.
+
+    Raises:
+        ExpressionError: an expression cannot be computed.
+    """
+    for key, maker in steps.makers(state.world).items():
+        rng = random.Random(f"{state.world.seed}/check/{key}")  # noqa: S311 - seeded on purpose
+        maker(lookups.Calls(state), rng, phrasing.Voice("", state.world.clock.date(), "iso"))
 
 
 def _check_titles(blueprint: language.Blueprint, document: reading.Document) -> None:
@@ -58,19 +85,19 @@ def _check_titles(blueprint: language.Blueprint, document: reading.Document) -> 
                 raise errors.BlueprintError(document.place("titles", number), f"the vocabulary has no list {name!r}")
 
 
-def _subject(blueprint: language.Blueprint, document: reading.Document) -> meaning.Subject:
+def _subject(blueprint: language.Blueprint, document: reading.Document) -> resolving.Subject:
     vocabulary = frozenset({**weaving.shared_vocabulary(), **blueprint.vocabulary})
-    return meaning.Subject(document, blueprint.entities, tuple(blueprint.entities), vocabulary)
+    return resolving.Subject(document, blueprint.entities, tuple(blueprint.entities), vocabulary)
 
 
-def _attached(blueprint: language.Blueprint, file: Path) -> Iterator[meaning.Subject]:
+def _attached(blueprint: language.Blueprint, file: Path) -> Iterator[resolving.Subject]:
     for name, subjects in blueprint.attach.items():
         for subject in subjects or ("",):
             module, document = weaving.attached(blueprint, file, name, subject)
             entities = {**module.entities, **blueprint.entities}
             own = tuple(key for key in module.entities if key not in blueprint.entities)
             words = frozenset({**weaving.shared_vocabulary(), **module.vocabulary, **blueprint.vocabulary})
-            yield meaning.Subject(document, entities, own, words)
+            yield resolving.Subject(document, entities, own, words)
 
 
 def _checked(
@@ -111,7 +138,8 @@ def _check_choices(state: simulation.State, entity: str, document: reading.Docum
                 where = where.replace(f"{{{name}}}", str(values[0]))
             try:
                 lookups.chosen(lookups.Calls(state), entity, where)
-            except ValueError as exc:
+                lookups.matching(state, entity, where)
+            except (ValueError, errors.ExpressionError) as exc:
                 raise errors.BlueprintError(
                     document.place("entities", entity, kind, number, "where"), str(exc)
                 ) from exc
@@ -119,7 +147,7 @@ def _check_choices(state: simulation.State, entity: str, document: reading.Docum
 
 def _creations(state: simulation.State) -> Iterator[tuple[str, str]]:
     """For each entity that a tool makes whether it can be made: nothing, or the last refusal."""
-    voice = phrasing.Voice("", "iso")
+    voice = phrasing.Voice("", state.world.clock.date(), "iso")
     for entity, spec in state.world.entities.items():
         if spec.create is None or not spec.create.say or state.world.tool("create", entity) is None:
             continue
@@ -128,6 +156,6 @@ def _creations(state: simulation.State) -> Iterator[tuple[str, str]]:
         if any(steps.create(calls, rng, voice, entity) is not None for _ in range(_CREATIONS)):
             yield entity, ""
             continue
-        refused = steps.create(calls, rng, voice, entity, refused=True)
+        refused = steps.create(calls, rng, voice, entity, refused="by_rule")
         said = refused.answer.shown if refused and refused.answer else "no rows to refer to"
         yield entity, f"; the last one was refused: {said}"

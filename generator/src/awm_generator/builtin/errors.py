@@ -6,6 +6,7 @@ PermanentError
 ├── VarietyError         more scenarios are wanted than can be made different
 ├── OutputInUseError     another run writes into the folder
 └── CompilationError     a compiled scenario is not what was planned: a defect of blueprint or compiler
+    └── ExpressionError  an expression of a blueprint has no value for some row
 ```
 """
 
@@ -46,3 +47,17 @@ class OutputInUseError(errors.PermanentError):
 
 class CompilationError(errors.PermanentError):
     """A compiled scenario does not do what was planned; the message names blueprint, task and difference."""
+
+
+class ExpressionError(CompilationError):
+    """An expression of a blueprint cannot be computed for a row: it reckons with what is not there.
+
+    Attributes:
+        text: The expression, as it stands in the blueprint.
+    """
+
+    def __init__(self, text: str, entity: str, reason: str) -> None:
+        if "NoneType" in reason:
+            reason = "a value in it may be empty; ask first whether it `is not None`, or let its field not be optional"
+        super().__init__(f"{entity}: {text!r} cannot be computed for every row: {reason}")
+        self.text = text

@@ -20,25 +20,39 @@ Path_ = tuple[str | int, ...]
 class Document:
     """A parsed file that remembers the line of each of its fields."""
 
-    def __init__(self, file: Path, data: Any, lines: Mapping[Path_, int]) -> None:
+    def __init__(self, file: Path, data: Any, lines: Mapping[Path_, int], names: Mapping[Path_, Path_]) -> None:
         self.file = file
         self.data = data
         self._lines = lines
+        self._names = names
 
     def place(self, *path: str | int) -> errors.Place:
-        """Where the field at `path` stands; of a missing field, where its parent does."""
+        """Where the field at `path` stands, named as the file names it; of a missing field, where its parent does."""
         known = path
         while known and known not in self._lines:
             known = known[:-1]
-        return errors.Place(self.file, self._lines.get(known, 1), ".".join(map(str, path)) or "the whole file")
+        named = (*self._names.get(known, known), *path[len(known) :])
+        return errors.Place(self.file, self._lines.get(known, 1), ".".join(map(str, named)) or "the whole file")
+
+    def place_of(self, text: str) -> errors.Place | None:
+        """Where the first field stands that has this text in it."""
+        return next((self.place(*path) for path in self._lines if text in _as_text(self._at(path))), None)
 
     def filled(self, fill: Callable[[str], str]) -> "Document":
         """The document with every text in it, keys too, put through `fill`."""
-        lines = {
-            tuple(fill(part) if isinstance(part, str) else part for part in path): line
-            for path, line in self._lines.items()
-        }
-        return Document(self.file, _filled(self.data, fill), lines)
+        names = {tuple(fill(part) if isinstance(part, str) else part for part in path): path for path in self._lines}
+        lines = {path: self._lines[name] for path, name in names.items()}
+        return Document(self.file, _filled(self.data, fill), lines, names)
+
+    def _at(self, path: Path_) -> Any:
+        found = self.data
+        for part in path:
+            found = found[part]
+        return found
+
+
+def _as_text(data: Any) -> str:
+    return data if isinstance(data, str) else ""
 
 
 def _filled(data: Any, fill: Callable[[str], str]) -> Any:
@@ -86,7 +100,7 @@ def parse(file: Path) -> Document:
     except yaml.MarkedYAMLError as exc:
         line = exc.problem_mark.line + 1 if exc.problem_mark else 1
         raise errors.BlueprintError(errors.Place(file, line, "YAML"), str(exc.problem)) from exc
-    return Document(file, data, lines)
+    return Document(file, data, lines, {})
 
 
 def _lines(file: Path, node: yaml.Node | None, path: Path_) -> Iterator[tuple[Path_, int]]:

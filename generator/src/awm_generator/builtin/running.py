@@ -13,7 +13,7 @@ from concurrent import futures
 from dataclasses import dataclass
 from pathlib import Path
 
-from awm_generator.builtin import errors, language, reading
+from awm_generator.builtin import checking, errors, language, reading
 from awm_generator.builtin.compiler import compiling, weaving, worlds
 from awm_runtime import errors as runtime_errors
 from awm_runtime.bundle import model, writing
@@ -60,7 +60,7 @@ class Made:
 
 
 def blueprints(families: Collection[str] = (), extra: Sequence[Path] = ()) -> dict[Path, language.Blueprint]:
-    """The blueprints to make scenarios of: those named, or all; and files of the user's own.
+    """The blueprints to make scenarios of: those named, or all; and files of the user's own, which are checked.
 
     Raises:
         BlueprintError: one is wrong.
@@ -71,7 +71,7 @@ def blueprints(families: Collection[str] = (), extra: Sequence[Path] = ()) -> di
     if unknown:
         raise errors.VarietyError(f"no blueprint {', '.join(unknown)}; there are {', '.join(shipped)}")
     chosen = [shipped[name] for name in families] if families or extra else list(shipped.values())
-    return {file: reading.blueprint(file)[0] for file in [*chosen, *extra]}
+    return {file: reading.blueprint(file)[0] for file in chosen} | {file: checking.check(file) for file in extra}
 
 
 def plan(chosen: Mapping[Path, language.Blueprint], count: int, seed: int) -> tuple[Order, ...]:
@@ -112,7 +112,7 @@ def run(orders: Sequence[Order], out: Path, *, workers: int | None = None) -> It
     Args:
         orders: What to make.
         out: Where to.
-        workers: How many processes; by default one per processor. With 1 all is done in this process.
+        workers: How many processes; by default one per processor. With 1, or for one scenario, it is this process.
     """
     waiting = [order for order in orders if not _is_done(order, out)]
     done = set(orders) - set(waiting)
@@ -167,7 +167,7 @@ def compiled(world: worlds.World) -> tuple[model.Bundle, int]:
 
 
 def _compiled(orders: Sequence[Order], out: Path, workers: int | None) -> Iterator[Made]:
-    if workers == 1:
+    if workers == 1 or len(orders) == 1:
         yield from (make(order, out) for order in orders)
         return
     count = workers or os.cpu_count() or 1

@@ -42,10 +42,15 @@ def bounds(text: str) -> tuple[int, int, int]:
     return low, high, step
 
 
+def choices(text: str) -> dict[str, int]:
+    """`red*3|green` as the values with their weights."""
+    weighted = [part.strip().partition("*") for part in text.split("|")]
+    return {name: int(weight) if weight.isdigit() else 1 for name, _, weight in weighted}
+
+
 def _argument(kind: str, argument: str) -> dict[str, Any]:
     if kind == "choice":
-        weighted = [part.strip().partition("*") for part in argument.split("|")]
-        values = {name: int(weight) if weight.isdigit() else 1 for name, _, weight in weighted}
+        values = choices(argument)
         if len(values) < 2:
             raise ValueError("a choice needs two values or more: choice red|green|blue")
         return {"values": values}

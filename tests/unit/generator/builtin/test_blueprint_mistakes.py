@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from awm_generator.builtin import checking, errors
+from awm_generator.builtin import checking, errors, reading
+from awm_generator.builtin.compiler import weaving
 
 MISTAKES = {
     "a field with a typo": ("    plural: tools\n", "    plurel: tools\n", "entities.tool.plurel", "did you mean 'plural'?"),
@@ -31,6 +32,23 @@ MISTAKES = {
     "a word of the code": ("      kind: choice power*3|hand|garden, filter", "      order: choice power|hand", "entities.tool.fields.order", "word of the generated code"),
     "a question of two kinds": ("where: broken, count: true", "where: broken, count: true, total: day_fee_cents", "entities.tool.questions.0", "exactly one of"),
     "a choice by what is not shown": ("where: broken, count: true", 'where: "days(name, name) == 1", count: true', "entities.tool.questions.0.where", "not shown by the tools"),
+    "a choice by what may be empty": ("where: \"status == 'reserved'\", highest: fee_cents", "where: \"purpose > 'a'\", highest: fee_cents", "entities.loan.selections.0.where", "may be empty"),
+    "a choice by a sum": ("where: broken, count: true", "where: day_fee_cents > 2 * 100, count: true", "entities.tool.questions.0.where", "2 * 100 is not shown"),
+    "a list that is none": ("where: broken, count: true", "where: kind in name, count: true", "entities.tool.questions.0.where", "name is no list"),
+    "reckoning with what may be empty": ("require: days_until(starts_on) >= 2", "require: purpose + 'x' == 'x'", "entities.loan.actions.cancel.rules.0.require", "may be empty"),
+    "a summary of nothing": ("    rows: 6..7\n    tools: [list, get]", "    rows: 6..7\n    tools: [list, get, summary]", "entities.workshop.tools.2", "a summary counts by"),
+    "empty in a state though not optional": ('when: {returned: "-50..-8"}', "when: {returned: null}", "entities.loan.fields.starts_on.when.returned", "flag it optional"),
+    "values in a state that there is not": ('when: {returned: "-50..-8"}', 'when: {lost: "-50..-8"}', "entities.loan.fields.starts_on.when.lost", "'lost' is no state"),
+    "values by state of what is computed": ('set: "(days(starts_on, ends_on)', 'when: {reserved: 5..6}, set: "(days(starts_on, ends_on)', "entities.loan.fields.fee_cents.when", "computed with set"),
+    "a day counted from what is no day": ("date after starts_on 1..6", "date after tool 1..6", "entities.loan.fields.ends_on", "stands above; there are starts_on"),
+    "a pattern of a reference": ("purpose: text from loan_purposes, optional, edit", 'purpose: {is: "text, optional, edit", like: "for {tool}"}', "entities.loan.fields.purpose", "has no text of its own"),
+    "a share of true that is none": ("broken: flag 15, filter", "broken: flag often, filter", "entities.tool.fields.broken", "in how many of a hundred"),
+    "a state that there is not, in do": ("do: [member.deposit_cents -= fee_cents]", "do: [\"status = 'lost'\"]", "entities.loan.actions.collect.do.0", "'lost' is no state of loan"),
+    "a field that there is not, in do": ("do: [member.deposit_cents -= fee_cents]", "do: [member.deposit -= fee_cents]", "entities.loan.actions.collect.do.0", "member has no field 'deposit'"),
+    "a row where a number is due": ("do: [member.deposit_cents -= fee_cents]", "do: [fee_cents = tool]", "entities.loan.actions.collect.do.0", "tool is a row"),
+    "another kind of row": ("do: [member.deposit_cents -= fee_cents]", "do: [tool = member]", "entities.loan.actions.collect.do.0", "a row of member; it has to be one of tool"),
+    "a new row without a value": ("do: [member.deposit_cents -= fee_cents]", "do: [\"create('seat', member=member, own_tools=True)\"]", "entities.loan.actions.collect.do.0", "leaves workshop of the new seat empty"),
+    "a row of its own kind that must be there": ("broken: flag 15, filter", "twin: ref tool", "entities.tool.fields.twin", "flag it optional"),
     "the same field twice": ("    plural: tools\n", "    plural: tools\n    plural: hammers\n", "entities.tool.plural", "stands twice"),
     "no YAML": ("entities:\n", "entities: [\n", "YAML", "expected"),
 }  # fmt: skip
@@ -48,6 +66,22 @@ def test_a_mistake_is_named_with_file_line_and_field(mistake: str, blueprint_fil
     assert complaint in caught.value.complaint
     line = blueprint_file.read_text("utf-8").splitlines()[caught.value.place.line - 1]
     assert field in ("entities", "YAML") or wrong.strip().split("\n")[-1] in line
+
+
+def test_a_mistake_in_a_module_is_named_as_its_file_names_it(
+    blueprint_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = reading.shipped_modules()["reviews"].read_text("utf-8")
+    broken = tmp_path / "reviews.yaml"
+    broken.write_text(
+        text.replace("    plural: <subject>_reviews", "    plural: <subject>_reviews\n    plurel: x"), "utf-8"
+    )
+    monkeypatch.setattr(reading, "shipped_modules", lambda: {"reviews": broken})
+    weaving.module.cache_clear()
+    with pytest.raises(errors.BlueprintError) as caught:
+        weaving.attached(reading.blueprint(blueprint_file)[0], blueprint_file, "reviews", "tool")
+    assert caught.value.place.field == "entities.<subject>_review.plurel"
+    assert broken.read_text("utf-8").splitlines()[caught.value.place.line - 1].strip() == "plurel: x"
 
 
 def test_rules_that_contradict_the_values_are_named(blueprint_file: Path) -> None:

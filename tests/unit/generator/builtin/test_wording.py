@@ -1,11 +1,13 @@
 """How the compiler says things."""
 
+from datetime import date
+
 import pytest
 
 from awm_generator.builtin import language
-from awm_generator.builtin.compiler import phrasing
+from awm_generator.builtin.compiler import phrasing, verifiers_text, worlds
 
-VOICE = phrasing.Voice("$", "day_first")
+VOICE = phrasing.Voice("$", date(2026, 3, 2), "day_first")
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,15 @@ def test_what_is_counted_is_changed_and_asked_for_as_a_number() -> None:
     assert phrasing.asked(level, "level", "the rope") == "what is the reorder level of the rope?"
 
 
+@pytest.mark.parametrize(
+    ("label", "counts"),
+    [("parking spaces", True), ("places in all", True), ("months of commitment", True), ("terms in days", False),
+     ("extra time in minutes", False), ("reorder level", False), ("class", False)],
+)  # fmt: skip
+def test_a_number_is_of_what_its_label_counts(label: str, counts: bool) -> None:
+    assert phrasing.is_number_of(language.Field(type="integer"), label) is counts
+
+
 def test_flags_are_said_in_their_own_words() -> None:
     insured = language.Field(type="flag", words=("insured", "not insured"))
     plain = language.Field(type="flag", label="leave at the door")
@@ -40,3 +51,32 @@ def test_flags_are_said_in_their_own_words() -> None:
     assert phrasing.changed(plain, "doorstep", "the address", VOICE.value(plain, value=True)) == (
         "set leave at the door to yes for the address"
     )
+
+
+@pytest.mark.parametrize(
+    ("day", "said"), [("2026-08-20", "20 August"), ("2027-01-20", "20 January 2027"), ("1986-03-14", "14 March 1986")]
+)
+def test_a_day_far_from_today_is_said_with_its_year(day: str, said: str) -> None:
+    assert VOICE.day(day) == said
+
+
+def test_an_answer_far_from_today_has_to_say_the_year() -> None:
+    assert "14 March" in verifiers_text.day_forms("2026-03-14", VOICE.today)
+    assert "14 March" not in verifiers_text.day_forms("1986-03-14", VOICE.today)
+    assert "March 14 1986" in verifiers_text.day_forms("1986-03-14", VOICE.today)
+
+
+@pytest.mark.parametrize(
+    ("word", "article"),
+    [
+        ("order line", "an"),
+        ("boat", "a"),
+        ("user", "a"),
+        ("umbrella", "an"),
+        ("hour", "an"),
+        ("unit", "a"),
+        ("one", "a"),
+    ],
+)
+def test_a_word_has_the_article_that_its_sound_wants(word: str, article: str) -> None:
+    assert worlds.article(word) == article

@@ -1,5 +1,8 @@
 """What a tool's summary and description say."""
 
+import functools
+import re
+
 from awm_generator.builtin.compiler import interface, worlds
 from awm_generator.builtin.compiler.worlds import Tool, World
 
@@ -9,7 +12,7 @@ def summary(world: World, tool: Tool) -> str:
     one, many = worlds.label(world, tool.entity), worlds.plural(world, tool.entity)
     spec = world.entities[tool.entity]
     your = "your" if world.owner_path(tool.entity) else "the"
-    a = article(one)
+    a = worlds.article(one)
     match tool.kind:
         case "me":
             return "Who is signed in"
@@ -36,7 +39,7 @@ def description(world: World, tool: Tool) -> str:
     one, many = worlds.label(world, tool.entity), worlds.plural(world, tool.entity)
     match tool.kind:
         case "me":
-            return f"Your own record as {article(one)} {one}; its id is 1."
+            return f"Your own record as {worlds.article(one)} {one}; its id is 1."
         case "list":
             whose = "Only your own are listed. " if world.owner_path(tool.entity) else ""
             about = f"{spec.about.rstrip('.')}. " if spec.about else ""
@@ -68,9 +71,24 @@ def description(world: World, tool: Tool) -> str:
     return f"{moves}{about}{_refusals(tuple(rule.otherwise for rule in action.rules))}"
 
 
-def article(word: str) -> str:
-    """`a` or `an`."""
-    return "an" if word[:1] in "aeio" else "a"
+@functools.lru_cache(maxsize=2)
+def words(world: World) -> str:
+    """All words that describe the tools, in lower case with single spaces: a name in them would be given away."""
+    texts: list[str] = []
+    for tool in world.tools:
+        texts += [tool.name, summary(world, tool), description(world, tool)]
+        for param in interface.params(world, tool):
+            texts += [param.name, param.about, *param.values]
+    for entity in world.entities:
+        for each in interface.view(world, entity):
+            texts += [each.name, each.about]
+    return plain(" | ".join(texts))
+
+
+def plain(text: str) -> str:
+    """The words of a text, in lower case with a space around each."""
+    words_in = re.findall(r"[^\W_]+", text.casefold())
+    return f" {' '.join(words_in)} "
 
 
 def _refusals(messages: tuple[str, ...]) -> str:

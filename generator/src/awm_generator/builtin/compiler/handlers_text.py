@@ -159,7 +159,7 @@ def _filter(world: World, entity: str, param: interface.Param) -> list[str]:
 
 def _summary(world: World, tool: Tool) -> str:
     spec, table = world.entities[tool.entity], worlds.class_name(tool.entity)
-    groups = interface.groups(world, tool.entity)
+    groups = interface.groups(world.entities, tool.entity)
     columns, joins = [], []
     for name, kind in groups.items():
         if kind == "column":
@@ -243,7 +243,7 @@ def _update(world: World, tool: Tool) -> str:
         lines.append(f"if {entity}.{spec.states.field} in {final}:")
         label = worlds.label(world, entity)
         shown = f"{{{entity}.{spec.states.field}.replace('_', ' ')}}"
-        lines.append(f'    raise refuse(409, f"A {shown} {label} can no longer be changed.")')
+        lines.append(f'    raise refuse(409, f"This {label} is {shown} and can no longer be changed.")')
     for param in params:
         lines.append(f"if request.{param.name} is not None:")
         source = f"request.{param.name}"

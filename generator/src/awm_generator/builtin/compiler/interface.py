@@ -1,6 +1,6 @@
 """What a scenario's tools take and give. Code, specification and tasks are made from this one description."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -60,7 +60,7 @@ def params(world: worlds.World, tool: worlds.Tool) -> tuple[Param, ...]:
         case "list":
             return (*_filters(world, tool.entity), *_paging(world, spec))
         case "summary":
-            choices = groups(world, tool.entity)
+            choices = groups(world.entities, tool.entity)
             group = Param("group_by", "query", "choice", "What to count by", True, values=tuple(choices))
             return (group, *(each for each in _filters(world, tool.entity) if each.type == "choice"))
         case "create":
@@ -108,16 +108,23 @@ def _attributes(world: worlds.World, entity: str) -> Iterator[Attribute]:
         yield Attribute(name, "shown", "integer", about="", field=name)
 
 
-def groups(world: worlds.World, entity: str) -> dict[str, str]:
-    """What a summary may count by: names of choices, states and references, each with its kind."""
-    spec = world.entities[entity]
-    found = {name: "column" for name, field in spec.fields.items() if field.type == "choice"}
+def groups(entities: Mapping[str, language.Entity], entity: str, *, lasting: bool = False) -> dict[str, str]:
+    """What a summary may count by: names of choices, states and references, each with its kind.
+
+    Args:
+        entities: All entities.
+        entity: The one that is counted.
+        lasting: Whether only fields count that are never left out.
+    """
+    spec = entities[entity]
+    fields = {name: field for name, field in spec.fields.items() if not (lasting and field.maybe)}
+    found = {name: "column" for name, field in fields.items() if field.type == "choice"}
     if spec.states:
         found[spec.states.field] = "column"
-    owner = world.owner_path(entity)[:1]
-    for name, field in spec.fields.items():
-        foreign = field.type == "ref" and not field.optional and (name,) != owner
-        if foreign and worlds.title_field(world.entities[str(field.to)]):
+    owner = spec.owner.split(".")[0] if spec.owner else ""
+    for name, field in fields.items():
+        foreign = field.type == "ref" and not field.optional and name != owner
+        if foreign and (target := entities.get(str(field.to))) and worlds.title_field(target):
             found[name] = "title"
     return found
 

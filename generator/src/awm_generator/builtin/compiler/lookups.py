@@ -155,8 +155,10 @@ def _sole_state(node: ast.expr, name: str) -> str | None:
     """The one state that a condition asks for."""
     parts = node.values if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And) else [node]
     for part in parts:
-        if isinstance(part, ast.Compare) and isinstance(part.ops[0], ast.Eq) and expressions.path(part.left) == (name,):
-            return str(ast.literal_eval(part.comparators[0]))
+        match part:
+            case ast.Compare(left=ast.Name(id=left), ops=[ast.Eq()], comparators=[ast.Constant(value=str(state))]):
+                if left == name:
+                    return state
     return None
 
 
@@ -167,13 +169,31 @@ def _condition(world: worlds.World, entity: str, node: ast.expr) -> str:
             return "(" + word.join(_condition(world, entity, part) for part in parts) + ")"
         case ast.UnaryOp(op=ast.Not(), operand=inner):
             return f"!({_condition(world, entity, inner)})"
-        case ast.Compare(left=left, ops=[ast.In()], comparators=[right]):
-            name = _attribute(world, entity, left)
-            return "(" + " || ".join(f"{name} == {_literal(each)}" for each in ast.literal_eval(right)) + ")"
-        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARISONS:
-            name = _attribute(world, entity, left)
-            return f"{name} {_COMPARISONS[type(op)]} {_literal(ast.literal_eval(right))}"
+        case ast.Compare(left=left, ops=ops, comparators=rights):
+            pairs = zip((left, *rights), ops, rights, strict=False)
+            texts = [_comparison(world, entity, first, op, second) for first, op, second in pairs]
+            return texts[0] if len(texts) == 1 else f"({' && '.join(texts)})"
     return _attribute(world, entity, node)
+
+
+def _comparison(world: worlds.World, entity: str, left: ast.expr, op: ast.cmpop, right: ast.expr) -> str:
+    """One comparison: of a field with a value, with one of several values, or with another field."""
+    if isinstance(op, ast.In | ast.NotIn):
+        if not isinstance(right, ast.List | ast.Tuple):
+            raise ValueError(f"{ast.unparse(right)} is no list; write field in ['a', 'b']")
+        name = _operand(world, entity, left)
+        any_of = " || ".join(f"{name} == {_operand(world, entity, part)}" for part in right.elts)
+        return f"{'!' if isinstance(op, ast.NotIn) else ''}({any_of})"
+    sign = _COMPARISONS.get(type(op), "==" if isinstance(op, ast.Is) else "!=")
+    return f"{_operand(world, entity, left)} {sign} {_operand(world, entity, right)}"
+
+
+def _operand(world: worlds.World, entity: str, node: ast.expr) -> str:
+    """A side of a comparison: a value as it is written, or a field."""
+    try:
+        return _literal(ast.literal_eval(node))
+    except ValueError:
+        return _attribute(world, entity, node)
 
 
 def _attribute(world: worlds.World, entity: str, node: ast.expr) -> str:
@@ -190,4 +210,4 @@ def _attribute(world: worlds.World, entity: str, node: ast.expr) -> str:
         target = str(world.entities[entity].fields[path[0]].to)
         if worlds.title_field(world.entities[target]) == path[1]:
             return path[0]
-    raise ValueError(f"{'.'.join(path) or 'a part of it'} is not shown by the tools, so that nobody could choose by it")
+    raise ValueError(f"{ast.unparse(node)} is not shown by the tools, so that nobody could choose by it")

@@ -1,35 +1,23 @@
 """Whether what a blueprint says makes sense: every name in it leads somewhere, every life cycle can be left."""
 
-import ast
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
-from awm_generator.builtin import errors, language, reading, shorthand
-from awm_generator.builtin.compiler import expressions
+from awm_generator.builtin import errors, language, shorthand
+from awm_generator.builtin.compiler import expressions, interface, resolving
 
 TOOLS = ("list", "get", "create", "update", "delete", "summary")
-_WORDS = frozenset({"me", "self", "today", "now"})
+_MADE = frozenset({"person", "company", "street", "phone"})
 _TAKEN = frozenset(
     {"id", "date", "datetime", "session", "request", "q", "sort", "order", "page", "page_size", "limit", "offset",
      "metadata", "registry", "row", "query", "columns", "rows", "ids", "group_by", "direction", "ordered"}
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is checked: entities with the document that they stand in."""
-
-    document: reading.Document
-    entities: Mapping[str, language.Entity]
-    own: tuple[str, ...]
-    vocabulary: frozenset[str]
-
-
 Slip = tuple[tuple[str | int, ...], str]
 
 
-def check(subject: Subject) -> None:
+def check(subject: resolving.Subject) -> None:
     """Raises for the first thing that makes no sense.
 
     Raises:
@@ -40,17 +28,20 @@ def check(subject: Subject) -> None:
             raise errors.BlueprintError(subject.document.place("entities", entity, *path), complaint)
 
 
-def _entity(subject: Subject, entity: str) -> Iterator[Slip]:
+def _entity(subject: resolving.Subject, entity: str) -> Iterator[Slip]:
     spec = subject.entities[entity]
-    yield from _fields(subject, spec)
+    yield from _fields(subject, entity, spec)
     yield from _owner(subject, entity, spec)
     yield from _left_empty(spec)
-    yield from _tools(spec)
+    yield from _tools(subject, entity, spec)
     if spec.states:
-        yield from _life_cycle(spec, spec.states)
+        yield from _life_cycle(subject, entity, spec, spec.states)
     for name in expressions.holes(spec.it):
-        if name not in spec.fields and not (spec.states and name == spec.states.field):
+        field = spec.fields.get(name)
+        if field is None and not (spec.states and name == spec.states.field):
             yield ("it",), f"{{{name}}} is no field; there are {', '.join(spec.fields)}"
+        if field is not None and field.to == entity:
+            yield ("it",), f"{{{name}}} is another {entity}, whose words would have no end"
     if not expressions.holes(spec.it):
         yield ("it",), "names no field, so that all rows would be called the same; write for example the boat {name}"
     yield from _texts(subject, spec)
@@ -58,25 +49,23 @@ def _entity(subject: Subject, entity: str) -> Iterator[Slip]:
     yield from _selections(subject, entity, spec)
 
 
-def _fields(subject: Subject, spec: language.Entity) -> Iterator[Slip]:
-    known: list[str] = []
+def _fields(subject: resolving.Subject, entity: str, spec: language.Entity) -> Iterator[Slip]:
+    known: dict[str, language.Field] = {}
     for name, field in spec.fields.items():
         path = ("fields", name)
         if name in _TAKEN:
             yield path, f"{name!r} is a word of the generated code; choose another name"
         if field.type == "ref" and field.to not in subject.entities:
             yield path, f"refers to {field.to!r}, which is no entity; there are {', '.join(subject.entities)}"
+        if field.to == entity and not field.optional:
+            yield path, f"every {entity} would need another one before it; flag it optional"
         if field.maybe and _mentioned(spec, name):
             yield path, "may be left out, but another part of the entity needs it; remove maybe"
         if field.optional and field.unique:
             yield path, "is optional and unique; choose one"
-        for make in [field.make, *field.when.values()]:
-            yield from ((path, complaint) for complaint in _make(subject, field, make, known))
-        if spec.states is None and field.when:
-            yield path, "has values by state, but the entity has no states"
-        if spec.states:
-            yield from ((path, f"{state!r} is no state") for state in field.when if state not in spec.states.seed)
-        known.append(name)
+        yield from ((path, complaint) for complaint in _make(subject, field, field.make, known))
+        yield from (((*path, "when", *at), complaint) for at, complaint in _by_state(subject, spec, field, known))
+        known[name] = field
     for names in spec.unique:
         yield from ((("unique",), f"{name!r} is no field") for name in names if name not in spec.fields)
     for name in spec.per:
@@ -90,17 +79,51 @@ def _mentioned(spec: language.Entity, name: str) -> bool:
     return re.search(rf"\b{name}\b", others.model_dump_json()) is not None
 
 
-def _make(subject: Subject, field: language.Field, make: str | None, known: list[str]) -> Iterator[str]:
+def _by_state(
+    subject: resolving.Subject, spec: language.Entity, field: language.Field, known: Mapping[str, language.Field]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What is wrong with a field's values by state."""
+    if field.when and spec.states is None:
+        yield (), "has values by state, but the entity has no states"
+    if field.when and field.set:
+        yield (), "would have no effect: the field is computed with set; let that depend on the state"
+    for state, make in field.when.items():
+        if spec.states and state not in spec.states.seed:
+            yield (state,), f"{state!r} is no state; there are {', '.join(spec.states.seed)}"
+        if make is None:
+            if not field.optional:
+                yield (state,), "leaves the field empty; flag it optional"
+        elif field.type == "ref":
+            yield (state,), "a reference may be empty in a state (null), and nothing else"
+        else:
+            yield from (((state,), complaint) for complaint in _make(subject, field, make, known))
+
+
+def _make(
+    subject: resolving.Subject, field: language.Field, make: str | None, known: Mapping[str, language.Field]
+) -> Iterator[str]:
     if field.type == "text" and field.set is None:
         yield from _text_make(subject, field, make or "", known)
         return
-    if make is None or field.type in ("choice", "flag", "ref"):
+    if make is None or field.type == "ref":
+        return
+    if field.type == "choice":
+        unknown = [value for value in shorthand.choices(make) if value not in field.values]
+        yield from (f"{value!r} is no value; there are {', '.join(field.values)}" for value in unknown)
+        return
+    if field.type == "flag":
+        if not make.isdigit() or int(make) > 100:
+            yield f"{make!r}: write in how many of a hundred it is true, for example flag 30"
         return
     words = make.split()
     if words and words[0] == "after" and field.type in ("date", "moment", "stamp"):
-        if len(words) != 3 or words[1] not in known:
-            yield f"{make!r}: write after FIELD LOW..HIGH with a field that stands above; there are {', '.join(known)}"
+        times = [name for name, each in known.items() if each.type in ("date", "moment", "stamp")]
+        if len(words) != 3 or words[1] not in times:
+            there = ", ".join(times) or "none"
+            yield f"{make!r}: write after FIELD LOW..HIGH with a date or moment that stands above; there are {there}"
             return
+        if known[words[1]].optional and not field.optional:
+            yield f"{make!r}: {words[1]} may be empty; flag this field optional, too"
         make = words[2]
     try:
         shorthand.bounds(make)
@@ -108,10 +131,15 @@ def _make(subject: Subject, field: language.Field, make: str | None, known: list
         yield str(exc)
 
 
-def _text_make(subject: Subject, field: language.Field, make: str, known: list[str]) -> Iterator[str]:
+def _text_make(
+    subject: resolving.Subject, field: language.Field, make: str, known: Mapping[str, language.Field]
+) -> Iterator[str]:
     if field.like:
         for name in expressions.holes(field.like):
-            if name not in subject.vocabulary and name not in known and name not in ("person", "company", "street"):
+            above = known.get(name)
+            if above is not None and (above.type == "ref" or above.optional or above.set):
+                yield f"like: {{{name}}} has no text of its own at this point: it refers, is computed, or may be empty"
+            elif above is None and name not in subject.vocabulary and name not in _MADE:
                 yield f"like: {{{name}}} is neither a list of the vocabulary nor a field above"
         return
     kind, _, rest = make.partition(" ")
@@ -123,7 +151,7 @@ def _text_make(subject: Subject, field: language.Field, make: str, known: list[s
         yield f"{make!r}: write from LIST, code AB-####, email of FIELD, person, company, street or phone"
 
 
-def _owner(subject: Subject, entity: str, spec: language.Entity) -> Iterator[Slip]:
+def _owner(subject: resolving.Subject, entity: str, spec: language.Entity) -> Iterator[Slip]:
     at = entity
     for name in spec.owner.split(".") if spec.owner else ():
         field = subject.entities[at].fields.get(name)
@@ -150,7 +178,7 @@ def _left_empty(spec: language.Entity) -> Iterator[Slip]:
             )
 
 
-def _tools(spec: language.Entity) -> Iterator[Slip]:
+def _tools(subject: resolving.Subject, entity: str, spec: language.Entity) -> Iterator[Slip]:
     for number, tool in enumerate(spec.tools):
         kind = tool.removeprefix("maybe ")
         if kind not in TOOLS:
@@ -159,11 +187,19 @@ def _tools(spec: language.Entity) -> Iterator[Slip]:
             yield ("tools", number), "there is a create tool, but no create part that says how"
         if kind == "update" and not any(field.edit for field in spec.fields.values()):
             yield ("tools", number), "there is an update tool, but no field has the flag edit"
+        if kind == "summary" and not interface.groups(subject.entities, entity, lasting=True):
+            yield (
+                ("tools", number),
+                "a summary counts by a choice, a state or a reference to something with a name, and there is none that "
+                "is never left out",
+            )
     if spec.create and not any(tool.endswith("create") for tool in spec.tools):
         yield ("create",), "is of no use: tools has no create"
 
 
-def _life_cycle(spec: language.Entity, states: language.States) -> Iterator[Slip]:
+def _life_cycle(
+    subject: resolving.Subject, entity: str, spec: language.Entity, states: language.States
+) -> Iterator[Slip]:
     known = ", ".join(states.seed)
     for field, names in (("start", (states.start,)), ("final", states.final)):
         yield from (
@@ -177,23 +213,24 @@ def _life_cycle(spec: language.Entity, states: language.States) -> Iterator[Slip
         )
         if action.to is not None and action.to not in states.seed:
             yield ("actions", name, "to"), f"{action.to!r} is no state; there are {known}"
+    moved = resolving.states_set_elsewhere(subject, entity, states)
     for state in states.seed:
         leaving = [a for a in spec.actions.values() if a.to and a.to != state and (not a.start or state in a.start)]
-        if state not in states.final and not leaving:
+        if state not in states.final and not leaving and not moved - {state}:
             yield (
                 ("states",),
                 f"the state {state!r} cannot be left: no action leads out of it; add one, or name it under final",
             )
 
 
-def _texts(subject: Subject, spec: language.Entity) -> Iterator[Slip]:
+def _texts(subject: resolving.Subject, spec: language.Entity) -> Iterator[Slip]:
     if spec.create:
         fields = {name: field for name, field in spec.fields.items() if field.create}
         yield from _says(("create", "say"), spec.create.say, fields, ())
     for name, action in spec.actions.items():
         yield from _says(("actions", name, "say"), action.say, action.inputs, ("it",))
         for key, field in action.inputs.items():
-            for complaint in _make(subject, field, field.make, []):
+            for complaint in _make(subject, field, field.make, {}):
                 yield ("actions", name, "inputs", key), complaint
     for text in spec.delete:
         if "{it}" not in text:
@@ -212,7 +249,7 @@ def _says(
             yield (*path, number), f"does not mention {{{name}}}, which the tool requires"
 
 
-def _rules(subject: Subject, entity: str, spec: language.Entity) -> Iterator[Slip]:
+def _rules(subject: resolving.Subject, entity: str, spec: language.Entity) -> Iterator[Slip]:
     places: list[tuple[tuple[str | int, ...], language.Rule, Mapping[str, language.Field]]] = []
     places += [(("rules", number), rule, {}) for number, rule in enumerate(spec.rules)]
     if spec.create:
@@ -220,34 +257,27 @@ def _rules(subject: Subject, entity: str, spec: language.Entity) -> Iterator[Sli
     for name, action in spec.actions.items():
         places += [(("actions", name, "rules", n), rule, action.inputs) for n, rule in enumerate(action.rules)]
     for path, rule, inputs in places:
-        yield from (((*path, "require"), each) for each in _expression(subject, entity, rule.require, inputs))
+        yield from (((*path, "require"), each) for each in resolving.expression(subject, entity, rule.require, inputs))
         for hole in expressions.holes(rule.otherwise):
-            yield from (((*path, "else"), each) for each in _expression(subject, entity, hole, inputs))
+            yield from (((*path, "else"), each) for each in resolving.expression(subject, entity, hole, inputs))
             if '"' in hole or "'" in hole:
                 yield (*path, "else"), f"{{{hole}}}: only names and dots here"
-    for place, statements, inputs in _statements(spec):
+    for place, statements, inputs in resolving.statements(spec):
         for number, text in enumerate(statements):
             at: tuple[str | int, ...] = (*place, number)
-            yield from ((at, each) for each in _statement(subject, entity, text, inputs))
+            yield from ((at, each) for each in resolving.statement(subject, entity, text, inputs))
     for name, text in spec.shows.items():
-        yield from ((("shows", name), each) for each in _expression(subject, entity, text, {}))
+        yield from ((("shows", name), each) for each in resolving.expression(subject, entity, text, {}))
     for name, field in spec.fields.items():
         for key, value in (("set", field.set), ("begins", field.begins)):
             if value:
-                yield from ((("fields", name, key), each) for each in _expression(subject, entity, value, {}))
+                yield from ((("fields", name, key), each) for each in resolving.expression(subject, entity, value, {}))
+                yield from (
+                    (("fields", name, key), each) for each in resolving.fitting(subject, entity, value, {}, field.to)
+                )
 
 
-def _statements(
-    spec: language.Entity,
-) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], Mapping[str, language.Field]]]:
-    yield ("seeded",), spec.seeded, {}
-    if spec.create:
-        yield ("create", "do"), spec.create.do, {}
-    for name, action in spec.actions.items():
-        yield ("actions", name, "do"), action.do, action.inputs
-
-
-def _selections(subject: Subject, entity: str, spec: language.Entity) -> Iterator[Slip]:
+def _selections(subject: resolving.Subject, entity: str, spec: language.Entity) -> Iterator[Slip]:
     described: list[tuple[str, int, language.Selection | language.Question]] = []
     described += [("selections", number, each) for number, each in enumerate(spec.selections)]
     described += [("questions", number, each) for number, each in enumerate(spec.questions)]
@@ -257,94 +287,12 @@ def _selections(subject: Subject, entity: str, spec: language.Entity) -> Iterato
             if f"{{{name}}}" not in each.say or f"{{{name}}}" not in each.where:
                 yield (kind, number, "given", name), f"{{{name}}} stands in only one of say and where, or in neither"
             where = where.replace(f"{{{name}}}", str(values[0]))
-        yield from (((kind, number, "where"), complaint) for complaint in _expression(subject, entity, where, {}))
+        yield from (
+            ((kind, number, "where"), complaint) for complaint in resolving.expression(subject, entity, where, {})
+        )
         for key in ("lowest", "highest", "total", "tell"):
             wanted: str | None = getattr(each, key, None)
             if wanted is not None and wanted not in spec.fields and wanted not in spec.shows:
                 yield (kind, number, key), f"{wanted!r} is no field; there are {', '.join(spec.fields)}"
         if isinstance(each, language.Selection) and sum([bool(each.lowest), bool(each.highest), each.each]) != 1:
             yield (kind, number), "a selection has exactly one of lowest, highest and each"
-
-
-def _statement(subject: Subject, entity: str, text: str, inputs: Mapping[str, language.Field]) -> Iterator[str]:
-    try:
-        node = expressions.assignment(text)
-    except ValueError as exc:
-        yield str(exc)
-        return
-    if isinstance(node, ast.Call):
-        target = ast.literal_eval(node.args[0]) if node.args else ""
-        if target not in subject.entities:
-            yield f"{text!r}: {target!r} is no entity"
-            return
-        for keyword in node.keywords:
-            if keyword.arg not in subject.entities[target].fields:
-                yield f"{text!r}: {target} has no field {keyword.arg!r}"
-            yield from _names(subject, entity, keyword.value, inputs, text)
-        return
-    yield from _names(subject, entity, node, inputs, text)
-    for call in expressions.calls(node.value):
-        if isinstance(call.func, ast.Name) and call.func.id in ("count", "total", "overlapping"):
-            yield f"{text!r}: {call.func.id} is for rules and shows, not for do"
-
-
-def _expression(subject: Subject, entity: str, text: str, inputs: Mapping[str, language.Field]) -> Iterator[str]:
-    try:
-        node = expressions.parse(text)
-    except ValueError as exc:
-        yield str(exc)
-        return
-    yield from _names(subject, entity, node, inputs, text)
-    for call in expressions.calls(node):
-        yield from _call(subject, call, text)
-
-
-def _names(
-    subject: Subject, entity: str, node: ast.AST, inputs: Mapping[str, language.Field], text: str
-) -> Iterator[str]:
-    for path in expressions.paths(node):
-        complaint = _path(subject, entity, path, inputs)
-        if complaint:
-            yield f"{text!r}: {complaint}"
-
-
-def _path(subject: Subject, entity: str, path: tuple[str, ...], inputs: Mapping[str, language.Field]) -> str | None:
-    at: str | None = entity
-    for number, name in enumerate(path):
-        if at is None:
-            return f"{'.'.join(path[:number])} is no reference, so that .{name} leads nowhere"
-        spec = subject.entities[at]
-        field = inputs.get(name) if number == 0 else None
-        field = field or spec.fields.get(name)
-        if number == 0 and name in _WORDS:
-            at = (
-                next(k for k, e in subject.entities.items() if e.user)
-                if name == "me"
-                else entity
-                if name == "self"
-                else None
-            )
-        elif field is not None:
-            at = str(field.to) if field.type == "ref" else None
-        elif name in spec.shows or (spec.states and name == spec.states.field):
-            at = None
-        else:
-            return f"{at} has no field {name!r}; there are {', '.join([*inputs, *spec.fields])}"
-    return None
-
-
-def _call(subject: Subject, call: ast.Call, text: str) -> Iterator[str]:
-    name = call.func.id if isinstance(call.func, ast.Name) else ""
-    if name not in ("count", "total", "overlapping"):
-        return
-    first = call.args[0] if call.args else None
-    if not isinstance(first, ast.Constant) or first.value not in subject.entities:
-        yield f"{text!r}: {name} begins with the name of an entity in quotes"
-        return
-    spec = subject.entities[str(first.value)]
-    states = {spec.states.field} if spec.states else set()
-    fields = [str(keyword.arg) for keyword in call.keywords]
-    fields += [str(each.value) for each in call.args[1:3] if isinstance(each, ast.Constant) and name != "count"]
-    for field in fields:
-        if field not in spec.fields and field not in states:
-            yield f"{text!r}: {first.value!r} has no field {field!r}; there are {', '.join([*spec.fields, *states])}"

@@ -19,7 +19,7 @@ def create(state: State, entity: str, inputs: Mapping[str, Any]) -> int:
     scope = Scope(state, entity, row, inputs)
     for name, field in spec.fields.items():
         if field.begins:
-            row[name] = simulation.evaluate(field.begins, scope)
+            simulation.put(scope, name, simulation.evaluate(field.begins, scope))
     compute(scope, spec.fields)
     distinct(scope)
     simulation.check((*(spec.create.rules if spec.create else ()), *spec.rules), scope)
@@ -38,7 +38,8 @@ def act(state: State, entity: str, key: int, action: str, inputs: Mapping[str, A
     spec = state.world.entities[entity]
     operation, row = spec.actions[action], state.tables[entity][key]
     if spec.states and operation.start and row[spec.states.field] not in operation.start:
-        raise Refused(*_wrong_state(state.world, entity, row[spec.states.field], operation))
+        now = row[spec.states.field].replace("_", " ")
+        raise Refused(_wrong_state(state.world, entity, now, operation), (now,), by_state=True)
     scope = Scope(state, entity, row, inputs)
     simulation.check(operation.rules, scope)
     for statement in operation.do:
@@ -57,7 +58,8 @@ def update(state: State, entity: str, key: int, values: Mapping[str, Any]) -> No
     row = state.tables[entity][key]
     if spec.states and row[spec.states.field] in spec.states.final:
         now = row[spec.states.field].replace("_", " ")
-        raise Refused(f"A {now} {worlds.label(state.world, entity)} can no longer be changed.", None, (now,))
+        said = f"This {worlds.label(state.world, entity)} is {now} and can no longer be changed."
+        raise Refused(said, (now,), by_state=True)
     for name, value in values.items():
         row[worlds.column(name, spec.fields[name])] = value.id if isinstance(value, Reference) else value
     scope = Scope(state, entity, row)
@@ -75,7 +77,7 @@ def delete(state: State, entity: str, key: int) -> None:
     for child, name in state.world.children(entity):
         if any(row.get(f"{name}_id") == key for row in state.tables.get(child, {}).values()):
             words = worlds.plural(state.world, child)
-            raise Refused(f"This {worlds.label(state.world, entity)} still has {words}.", None, (words,))
+            raise Refused(f"This {worlds.label(state.world, entity)} still has {words}.", (words,))
     del state.tables[entity][key]
 
 
@@ -96,7 +98,7 @@ def compute(scope: Scope, fields: Mapping[str, language.Field]) -> None:
     """Fills the computed fields in."""
     for name, field in fields.items():
         if field.set:
-            scope.row[name] = simulation.evaluate(field.set, scope)  # type: ignore[index]
+            simulation.put(scope, name, simulation.evaluate(field.set, scope))
 
 
 def distinct(scope: Scope) -> None:
@@ -107,7 +109,7 @@ def distinct(scope: Scope) -> None:
         for key, row in scope.state.tables.get(scope.entity, {}).items():
             other = [scope.state.value(scope.entity, row, name) for name in names]
             if key != scope.row.get("id") and None not in mine and mine == other:
-                raise Refused(taken(world, scope.entity, names), None, ("already", "taken", "exists", "another"))
+                raise Refused(taken(world, scope.entity, names), ("already", "taken", "exists", "another"))
 
 
 def keys(spec: language.Entity) -> list[tuple[str, ...]]:
@@ -119,15 +121,13 @@ def taken(world: worlds.World, entity: str, names: tuple[str, ...]) -> str:
     """What is said of a value that is taken."""
     fields = world.entities[entity].fields
     words = " and ".join(worlds.field_label(name, fields[name]) for name in names)
-    return f"There is already a {worlds.label(world, entity)} with this {words}."
+    label = worlds.label(world, entity)
+    return f"There is already {worlds.article(label)} {label} with this {words}."
 
 
-def _wrong_state(
-    world: worlds.World, entity: str, now: str, operation: language.Action
-) -> tuple[str, None, tuple[str, ...]]:
+def _wrong_state(world: worlds.World, entity: str, now: str, operation: language.Action) -> str:
     allowed = " or ".join(each.replace("_", " ") for each in operation.start)
-    shown = now.replace("_", " ")
-    return f"This {worlds.label(world, entity)} is {shown}; it has to be {allowed}.", None, (shown,)
+    return f"This {worlds.label(world, entity)} is {now}; it has to be {allowed}."
 
 
 def _mentions(text: str, names: set[str]) -> bool:

@@ -16,7 +16,9 @@ MONTHS = (
     "December",
 )  # fmt: skip
 
+_SAME_YEAR_DAYS = 180
 _COUNTED = re.compile(r"^ ([a-z]+)")
+_AFTER_THE_NOUN = re.compile(r" (?:in|of|per|for|at|from|to|with|on|before|after|that|which|so|still|left|paid) ")
 _SINGULARS = {
     "people": "person", "children": "child", "men": "man", "women": "woman", "feet": "foot", "mice": "mouse",
     "loaves": "loaf", "shelves": "shelf", "knives": "knife", "halves": "half", "leaves": "leaf",
@@ -32,19 +34,23 @@ class Voice:
     """The way that one task is worded.
 
     Attributes:
+        today: The day of the scenario's clock.
         dates: `day_first` (14 March), `month_first` (March 14) or `iso`.
     """
 
     currency: str
+    today: date
     dates: str
 
     def day(self, text: str) -> str:
-        """A date as it is said; one of a moment is enough."""
+        """A date as it is said, with the year where it is far from today; one of a moment is enough."""
         day = date.fromisoformat(text[:10])
         if self.dates == "iso":
             return day.isoformat()
-        month = MONTHS[day.month - 1]
-        return f"{day.day} {month}" if self.dates == "day_first" else f"{month} {day.day}"
+        month, year = MONTHS[day.month - 1], day.year if is_far(day, self.today) else None
+        if self.dates == "day_first":
+            return f"{day.day} {month} {year}" if year else f"{day.day} {month}"
+        return f"{month} {day.day}, {year}" if year else f"{month} {day.day}"
 
     def money(self, cents: int) -> str:
         """A sum as it is said."""
@@ -65,6 +71,11 @@ class Voice:
             case "choice":
                 return str(value).replace("_", " ")
         return str(value)
+
+
+def is_far(day: date, today: date) -> bool:
+    """Whether a day is so far from today that people say its year: another day of its name may be as near."""
+    return abs((day - today).days) > _SAME_YEAR_DAYS
 
 
 def described(state: State, entity: str, row: Mapping[str, Any], voice: Voice) -> str:
@@ -125,9 +136,11 @@ def asked(field: language.Field, name: str, row: str) -> str:
 
 
 def is_number_of(field: language.Field, label: str) -> bool:
-    """Whether a field counts what its label names: pages, minutes, places in all."""
-    first = label.split()[0]
-    return field.type == "integer" and (first in _SINGULARS or (first.endswith("s") and not first.endswith("ss")))
+    """Whether a field counts what its label names: pages, parking spaces, places in all; but not terms in days."""
+    noun = _AFTER_THE_NOUN.split(label)[0].split()[-1]
+    measured = " in " in label and not label.endswith(" in all")
+    counted = noun in _SINGULARS or (noun.endswith("s") and not noun.endswith("ss"))
+    return field.type == "integer" and counted and not measured
 
 
 def said(state: State, field: language.Field, value: Any, voice: Voice) -> str:
@@ -143,7 +156,7 @@ def unmistakable(state: State, entity: str) -> list[Row]:
 def _unmistakable(state: State, entity: str, known: dict[str, dict[int, Row]]) -> dict[int, Row]:
     """The same by id; `known` holds those of the entities that were asked for before."""
     if entity not in known:
-        voice = Voice("", "day_first")
+        voice = Voice("", state.world.clock.date(), "day_first")
         rows = state.visible(entity)
         texts = [described(state, entity, row, voice).casefold() for row in rows]
         counted = Counter(texts)

@@ -37,7 +37,7 @@ def value(state: State, entity: str, row: Row, name: str, rng: random.Random) ->
     spec = state.world.entities[entity]
     field = spec.fields[name]
     make = field.make
-    if field.when and spec.states and row.get(spec.states.field) in field.when:
+    if spec.states and row.get(spec.states.field) in field.when:
         make = field.when[row[spec.states.field]]
         if make is None:
             return None
@@ -58,9 +58,12 @@ def made(
             low, high, step = shorthand.bounds(make or "1..10")
             return rng.randrange(low, high + 1, step)
         case "choice":
-            return rng.choices(list(field.values), list(field.values.values()))[0]
+            values = shorthand.choices(make) if make else field.values
+            return rng.choices(list(values), list(values.values()))[0]
         case "flag":
             return rng.randrange(100) < int(make or "50")
+        case "date" | "moment" | "stamp" if make and make.startswith("after") and row.get(make.split()[1]) is None:
+            return None
         case "date":
             return _day(world.clock, row, make or "1..30", rng)
         case "moment" | "stamp":
@@ -122,11 +125,14 @@ def _candidate(state: State, entity: str, parents: Mapping[str, int], rng: rando
     if spec.states:
         row[spec.states.field] = rng.choices(list(spec.states.seed), list(spec.states.seed.values()))[0]
     for name, field in spec.fields.items():
+        if field.set is not None:
+            continue
         if field.type == "ref":
-            row[f"{name}_id"] = parents.get(name) or _referred(state, entity, name, field, rng)
+            empty = spec.states is not None and row[spec.states.field] in field.when
+            row[f"{name}_id"] = None if empty else parents.get(name) or _referred(state, entity, name, field, rng)
             if row[f"{name}_id"] is None and not field.optional:
                 return None
-        elif field.set is None:
+        else:
             row[name] = value(state, entity, row, name, rng)
     ordered = {worlds.column(name, field): None for name, field in spec.fields.items()}
     row = {**ordered, **row}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from awm_generator.builtin import language
+from awm_generator.builtin import errors, language
 from awm_generator.builtin.compiler import expressions, worlds
 
 Row = dict[str, Any]
@@ -20,14 +20,15 @@ class Refused(Exception):
     """An operation was turned down.
 
     Attributes:
-        rule: The rule that was broken, or None for the life cycle.
+        reasons: Phrases of which an answer that gives this reason has one.
+        by_state: Whether it was the life cycle that forbade it, and no rule.
     """
 
-    def __init__(self, message: str, rule: language.Rule | None, reasons: tuple[str, ...]) -> None:
+    def __init__(self, message: str, reasons: tuple[str, ...], *, by_state: bool = False) -> None:
         super().__init__(message)
         self.message = message
-        self.rule = rule
         self.reasons = reasons
+        self.by_state = by_state
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,15 @@ class Scope:
 
 
 def evaluate(text: str, scope: Scope) -> Any:
-    """The value of an expression."""
-    return _value(expressions.parse(text), scope)
+    """The value of an expression.
+
+    Raises:
+        ExpressionError: it has none for this row: it reckons with a value that is not there, or of another kind.
+    """
+    try:
+        return _value(expressions.parse(text), scope)
+    except (TypeError, AttributeError, ZeroDivisionError) as exc:
+        raise errors.ExpressionError(text, scope.entity, str(exc)) from exc
 
 
 def holds(text: str, scope: Scope) -> bool:
@@ -147,12 +155,28 @@ def check(rules: tuple[language.Rule, ...], scope: Scope) -> None:
     """
     for rule in rules:
         if not holds(rule.require, scope):
-            raise Refused(rendered(rule.otherwise, scope), rule, rule.reason)
+            raise Refused(rendered(rule.otherwise, scope), rule.reason)
 
 
 def assign(text: str, scope: Scope) -> None:
-    """Carries a `do` statement out."""
-    statement = expressions.assignment(text)
+    """Carries a `do` statement out.
+
+    Raises:
+        ExpressionError: a value in it is not there, or of another kind.
+    """
+    try:
+        _carry_out(expressions.assignment(text), scope)
+    except (TypeError, AttributeError, ZeroDivisionError) as exc:
+        raise errors.ExpressionError(text, scope.entity, str(exc)) from exc
+
+
+def put(scope: Scope, name: str, value: Any) -> None:
+    """Sets a field of the scope's row; a reference by the row's id."""
+    column = worlds.column(name, scope.state.world.entities[scope.entity].fields[name])
+    scope.row[column] = value.id if isinstance(value, Reference) else value  # type: ignore[index]
+
+
+def _carry_out(statement: ast.Assign | ast.AugAssign | ast.Call, scope: Scope) -> None:
     if isinstance(statement, ast.Call):
         entity = str(ast.literal_eval(statement.args[0]))
         given = {str(keyword.arg): _value(keyword.value, scope) for keyword in statement.keywords}
@@ -195,7 +219,8 @@ def _row_of(path: tuple[str, ...], scope: Scope) -> tuple[Row, str]:
     for name in rest[:-1]:
         found = scope.state.value(entity, row, name)
         row, entity = scope.state.tables[found.entity][found.id], found.entity
-    return row, worlds.column(rest[-1], scope.state.world.entities[entity].fields[rest[-1]])
+    field = scope.state.world.entities[entity].fields.get(rest[-1])
+    return row, rest[-1] if field is None else worlds.column(rest[-1], field)
 
 
 def _value(node: ast.expr, scope: Scope) -> Any:

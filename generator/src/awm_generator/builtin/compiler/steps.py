@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from awm_generator.builtin import language
-from awm_generator.builtin.compiler import expressions, lookups, operations, phrasing, population, worlds
+from awm_generator.builtin.compiler import (
+    describing,
+    expressions,
+    lookups,
+    operations,
+    phrasing,
+    population,
+    worlds,
+)
 from awm_generator.builtin.compiler.lookups import Calls, Unreachable
 from awm_generator.builtin.compiler.phrasing import Voice
 from awm_generator.builtin.compiler.simulation import Reference, Refused, Row, State
@@ -54,6 +62,7 @@ class Step:
     refused: bool = False
 
 
+Refusal = Literal["by_rule", "by_state"]
 Maker = Callable[[Calls, random.Random, Voice], Step | None]
 
 
@@ -82,7 +91,9 @@ def _bound(function: Callable[..., Step | None], *arguments: Any) -> Maker:
     return lambda calls, rng, voice: function(calls, rng, voice, *arguments)
 
 
-def create(calls: Calls, rng: random.Random, voice: Voice, entity: str, *, refused: bool = False) -> Step | None:
+def create(
+    calls: Calls, rng: random.Random, voice: Voice, entity: str, *, refused: Refusal | None = None
+) -> Step | None:
     """Makes a row, its references named or chosen by comparison; with `refused`, one that a rule turns down."""
     spec, world = calls.state.world.entities[entity], calls.state.world
     tool = world.tool("create", entity)
@@ -94,23 +105,23 @@ def create(calls: Calls, rng: random.Random, voice: Voice, entity: str, *, refus
         fields = {name: field for name, field in spec.fields.items() if field.create and name in holes}
         trial = Calls(calls.state.copy(), list(calls.made))
         try:
-            values, words, arguments = _inputs(trial, rng, voice, entity, fields, plain=refused)
+            values, words, arguments = _inputs(trial, rng, voice, entity, fields, plain=refused is not None)
             outcome = _attempt(operations.create, trial.state, entity, values)
         except Unreachable:
             continue
         text = phrasing.filled(clause, words)
         if isinstance(outcome, Refused):
-            if refused and outcome.reasons:
-                return _turned_down(f"create:{entity}", text, trial, outcome)
+            if refused and (step := _turned_down(f"create:{entity}", text, trial, outcome, refused)):
+                return step
             continue
-        if not refused:
+        if refused is None:
             trial.write(tool.name, arguments)
             return Step(f"create:{entity}", text, text, trial)
     return None
 
 
 def act(
-    calls: Calls, rng: random.Random, voice: Voice, entity: str, action: str, *, refused: bool = False
+    calls: Calls, rng: random.Random, voice: Voice, entity: str, action: str, *, refused: Refusal | None = None
 ) -> Step | None:
     """Carries an action out on one row, named or chosen by comparison."""
     spec, world = calls.state.world.entities[entity], calls.state.world
@@ -120,17 +131,17 @@ def act(
     for _ in range(_TRIES):
         trial = Calls(calls.state.copy(), list(calls.made))
         try:
-            target, words, source = _one(trial, rng, voice, entity, plain=refused)
+            target, words, source = _one(trial, rng, voice, entity, plain=refused is not None)
             values, more, arguments = _inputs(trial, rng, voice, entity, operation.inputs)
             outcome = _attempt(operations.act, trial.state, entity, target["id"], action, values)
         except Unreachable:
             continue
         text = phrasing.filled(rng.choice(operation.say), {**more, "it": words})
         if isinstance(outcome, Refused):
-            if refused and outcome.reasons:
-                return _turned_down(f"act:{entity}.{action}", text, trial, outcome)
+            if refused and (step := _turned_down(f"act:{entity}.{action}", text, trial, outcome, refused)):
+                return step
             continue
-        if not refused:
+        if refused is None:
             trial.write(tool.name, {f"{entity}_id": source, **arguments})
             return Step(f"act:{entity}.{action}", words, text, trial)
     return None
@@ -256,16 +267,19 @@ def look(calls: Calls, rng: random.Random, voice: Voice, entity: str) -> Step | 
     return Step(f"look:{entity}", words, phrasing.asked(spec.fields[name], name, words), trial, answer)
 
 
-def refusal(calls: Calls, rng: random.Random, voice: Voice, key: str) -> Step | None:
-    """The step of this key as one that a rule turns down."""
+def refusal(calls: Calls, rng: random.Random, voice: Voice, key: str, *, by_state: bool) -> Step | None:
+    """The step of this key as one that is turned down: by the row's state, or by a rule."""
     kind, _, rest = key.partition(":")
     entity, _, action = rest.partition(".")
-    if kind == "create":
-        return create(calls, rng, voice, entity, refused=True)
-    return act(calls, rng, voice, entity, action, refused=True) if kind == "act" else None
+    refused: Refusal = "by_state" if by_state else "by_rule"
+    if kind == "act":
+        return act(calls, rng, voice, entity, action, refused=refused)
+    return create(calls, rng, voice, entity, refused=refused) if kind == "create" and not by_state else None
 
 
-def _turned_down(key: str, text: str, trial: Calls, outcome: Refused) -> Step:
+def _turned_down(key: str, text: str, trial: Calls, outcome: Refused, wanted: Refusal) -> Step | None:
+    if not outcome.reasons or outcome.by_state != (wanted == "by_state"):
+        return None
     answer = Answer("reason", outcome.reasons, outcome.message, outcome.message)
     return Step(f"refused:{key}", text, text, trial, answer, refused=True)
 
@@ -331,11 +345,12 @@ def _inputs(
 
 def _given(described: language.Selection | language.Question, rng: random.Random, currency: str) -> tuple[str, str]:
     """Words and condition with values for their placeholders."""
-    say, where = described.say.replace("{currency}", currency), described.where
-    for name, values in described.given.items():
-        value = str(rng.choice(values))
-        say, where = say.replace(f"{{{name}}}", value.replace("_", " ")), where.replace(f"{{{name}}}", value)
-    return say, where
+    chosen = {name: str(rng.choice(values)) for name, values in described.given.items()}
+    where = described.where
+    for name, value in chosen.items():
+        where = where.replace(f"{{{name}}}", value)
+    words = {name: value.replace("_", " ") for name, value in chosen.items()}
+    return phrasing.filled(described.say, {**words, "currency": currency}), where
 
 
 def _extreme(state: State, entity: str, rows: list[Row], name: str, *, highest: bool) -> Row | None:
@@ -377,7 +392,7 @@ def _answer(
 
 
 def _text_answer(world: worlds.World, value: str | None, names: list[Any], source: str) -> Answer | None:
-    if value is None or value.casefold() in worlds.words(world):
+    if value is None or describing.plain(value) in describing.words(world):
         return None
     others = tuple(dict.fromkeys(str(name) for name in names if name and name != value))
     if any(value.casefold() in other.casefold() for other in others):

@@ -77,9 +77,10 @@ def _table(world: worlds.World, entity: str) -> str:
         table = world.entities[str(field.to)].plural
         lines.append(f'    {key}_id: Mapped[int{empty}] = mapped_column(ForeignKey("{table}.id"))')
         keys = f", foreign_keys=[{key}_id]" if targets.count(field.to) > 1 else ""
-        relations.append(
-            f'    {key}: Mapped[{worlds.class_name(str(field.to))}{empty}] = relationship(lazy="joined"{keys})'
-        )
+        annotation = f"{worlds.class_name(str(field.to))}{empty}"
+        if field.to == entity:  # the class is not there yet, and which end is meant has to be said
+            annotation, keys = layout.quoted(annotation), f"{keys}, remote_side=[id]"
+        relations.append(f'    {key}: Mapped[{annotation}] = relationship(lazy="joined"{keys})')
     if spec.states:
         lines.append(f"    {spec.states.field}: Mapped[str]")
     return "\n".join(lines + relations)

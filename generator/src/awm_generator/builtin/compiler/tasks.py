@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from awm_generator.builtin import errors
-from awm_generator.builtin.compiler import phrasing, steps
+from awm_generator.builtin.compiler import comparing, phrasing, steps
 from awm_generator.builtin.compiler.lookups import Calls
 from awm_generator.builtin.compiler.phrasing import Voice
 from awm_generator.builtin.compiler.simulation import State
@@ -19,6 +19,8 @@ _EASY, _MEDIUM = 2, 5
 _ALIKE = 0.9
 _LINKS = 6
 _TRIES = 60
+_UNTIMELY = 0.2
+"""The share of refusals that come of a row's state alone; where it is left to chance, they crowd the rules out."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,15 @@ class _Planner:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self.makers = steps.makers(state.world)
+        self.makers = steps.makers(state.world) | comparing.makers(state.world)
         self.used: Counter[str] = Counter()
         self.rng = random.Random(f"{state.world.seed}/tasks")  # noqa: S311 - seeded on purpose
 
     def next(self, rung: int, make: "Make", before: list[Planned]) -> Planned | None:
         """The next task of this make that is unlike the ones before."""
         for _ in range(_TRIES):
-            voice = Voice(self.state.world.currency, self.rng.choice(("day_first", "month_first", "day_first", "iso")))
+            dates = self.rng.choice(("day_first", "month_first", "day_first", "iso"))
+            voice = Voice(self.state.world.currency, self.state.world.clock.date(), dates)
             found = make(self, voice)
             if found is None or not found:
                 continue
@@ -94,7 +97,7 @@ Make = Callable[[_Planner, Voice], list[Step] | None]
 
 
 def _question(planner: _Planner, voice: Voice) -> list[Step] | None:
-    step = planner.step(planner.start(), voice, "ask:", "look:")
+    step = planner.step(planner.start(), voice, "ask:", "look:", "which:")
     return [step] if step and len(step.calls.made) <= _EASY else None
 
 
@@ -104,13 +107,29 @@ def _small_change(planner: _Planner, voice: Voice) -> list[Step] | None:
 
 
 def _refusal(planner: _Planner, voice: Voice) -> list[Step] | None:
+    """Something that a rule forbids; where no rule can, and now and then, something that comes at the wrong time."""
     keys = [key for key in planner.makers if key.startswith(("act:", "create:"))]
     planner.rng.shuffle(keys)
-    for key in keys:
-        step = steps.refusal(planner.start(), planner.rng, voice, key)
-        if step is not None and step.calls.made:
-            return [step]
+    by_state = planner.rng.random() < _UNTIMELY
+    for way in (by_state, not by_state):
+        for key in keys:
+            step = steps.refusal(planner.start(), planner.rng, voice, key, by_state=way)
+            if step is not None and step.calls.made:
+                return [step]
     return None
+
+
+def _either(planner: _Planner, voice: Voice) -> list[Step] | None:
+    """One of two deeds, as a value stands that has to be looked up first."""
+    condition = comparing.condition(planner.start(), planner.rng, voice)
+    if condition is None:
+        return None
+    first = planner.step(condition.calls, voice, *_DEEDS)
+    second = first and planner.step(condition.calls, voice, *_DEEDS, avoid=(first.key,))
+    if first is None or second is None or len({condition.about, first.about, second.about}) < 3:
+        return None
+    step = comparing.either(condition, first, second)
+    return [step] if len(step.calls.made) <= _MEDIUM else None
 
 
 def _several(planner: _Planner, voice: Voice) -> list[Step] | None:
@@ -134,12 +153,13 @@ def _long_and_question(planner: _Planner, voice: Voice) -> list[Step] | None:
     return _chain(planner, voice, 9, 12, asks=True)
 
 
+_DEEDS = ("act:", "create:", "update:", "delete:")
 _LADDER: tuple[tuple[Make, ...], ...] = (
     (_pair_and_question, _pair),
     (_question,),
     (_small_change, _pair),
     (_refusal,),
-    (_pair,),
+    (_either, _pair),
     (_several, _pair),
     (_long, _pair),
     (_long_and_question, _long, _pair_and_question),
@@ -165,7 +185,7 @@ def _chain(planner: _Planner, voice: Voice, least: int, most: int, *, asks: bool
         chain.append(step)
         calls = step.calls
     if asks:
-        question = planner.step(calls, voice, "ask:")
+        question = planner.step(calls, voice, "ask:", "which:")
         if question is None:
             return None
         chain.append(question)
@@ -217,7 +237,8 @@ def _alone(step: Step, rng: random.Random, place: str) -> str:
     plain = step.key.startswith("ask:") or not any(mark in step.clause for mark in '"0123456789')
     where = rng.choice((*_WHERE, *_ASKING) if asks else _WHERE) if plain or rng.random() < _PLACED else ""
     where = where.format(f"the {place[4:]}" if place.startswith("The ") else place)
-    text = phrasing.sentence(step.clause) if asks else _polite(step.clause, rng)
+    plain_start = asks or step.key.startswith("either:")
+    text = phrasing.sentence(step.clause) if plain_start else _polite(step.clause, rng)
     if where.endswith(": "):
         keeps = text.startswith("I ")
         return where + (text if keeps else text[:1].lower() + text[1:])

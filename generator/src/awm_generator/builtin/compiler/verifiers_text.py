@@ -2,6 +2,7 @@
 
 import pprint
 import re
+from datetime import date
 from typing import Any
 
 from awm_generator.builtin.compiler import phrasing, schema_text, worlds
@@ -130,7 +131,7 @@ def source(before: State, planned: Planned) -> str:
     parts = [_READING.format(record_times=_python(sorted(record_times(before.world))))]
     answer = ""
     if planned.answer:
-        kind, more = _answer_constants(planned.answer)
+        kind, more = _answer_constants(planned.answer, before.world.clock.date())
         constants += more
         answer = '    checks["answer"] = answered(final_answer)\n'
         if kind != "number":
@@ -186,27 +187,31 @@ def _columns(
     return found
 
 
-def _answer_constants(answer: Answer) -> tuple[str, list[str]]:
+def _answer_constants(answer: Answer, today: date) -> tuple[str, list[str]]:
     match answer.kind:
         case "reason":
             return "reason", [f"REASONS = {_python(tuple(answer.value))}"]
         case "text":
             return "text", [f"NAME = {_python(answer.value)}", f"OTHERS = {_python(answer.others)}"]
         case "date":
-            return "date", [f"DAY = {_python(_day_forms(answer.value))}"]
+            return "date", [f"DAY = {_python(day_forms(answer.value, today))}"]
         case "money":
             return "number", [f"NUMBERS = {_python((answer.value, answer.value / 100))}", _IN_WORDS]
     return "number", [f"NUMBERS = {_python((answer.value,))}", _IN_WORDS]
 
 
-def _day_forms(day: str) -> tuple[str, ...]:
-    year, month, number = (int(part) for part in day.split("-"))
-    name = phrasing.MONTHS[month - 1]
+def day_forms(text: str, today: date) -> tuple[str, ...]:
+    """The ways to write a day; far from today only those that say the year."""
+    day = date.fromisoformat(text)
+    number, name = day.day, phrasing.MONTHS[day.month - 1]
     ending = "th" if 10 <= number <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     days = (str(number), f"{number:02d}", f"{number}{ending}")
     forms = [f"{each} {word}" for each in days for word in (name, name[:3])]
     forms += [f"{word} {each}" for each in days for word in (name, name[:3])]
-    return (day, *forms, f"{number}{ending} of {name}", f"the {number}{ending}", f"{number}.{month}.{year}")
+    forms.append(f"{number}{ending} of {name}")
+    if phrasing.is_far(day, today):
+        return (text, *(f"{form} {day.year}" for form in forms), f"{number}.{day.month}.{day.year}")
+    return (text, *forms, f"the {number}{ending}", f"{number}.{day.month}.{day.year}")
 
 
 def _python(value: Any) -> str:

@@ -1,5 +1,6 @@
 """A world: one blueprint with its modules, all choices made. What every later step of the compiler reads."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,6 +8,7 @@ from typing import Literal
 
 from awm_generator.builtin import language
 
+_SOUNDS_LIKE_A_CONSONANT = re.compile(r"eu|one\b|once|uni(?!n)|us[aeu]|uti|uro")
 Kind = Literal["me", "list", "get", "create", "update", "delete", "summary", "action", "bulk"]
 
 
@@ -50,9 +52,9 @@ class Tool:
         return self.method == "GET"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class World:
-    """What a scenario is made from.
+    """What a scenario is made from. Two are equal only when they are the same one, so that they can be keys.
 
     Attributes:
         name: The scenario's name.
@@ -98,6 +100,13 @@ def label(world: World, entity: str) -> str:
     return world.entities[entity].label or entity.replace("_", " ")
 
 
+def article(word: str) -> str:
+    """`a` or `an`, as the word sounds."""
+    word = word.casefold()
+    vowel = word.startswith(tuple("aeiou")) and not _SOUNDS_LIKE_A_CONSONANT.match(word)
+    return "an" if vowel or word.startswith(("hour", "honest", "heir")) else "a"
+
+
 def plural(world: World, entity: str) -> str:
     """What people call several of them."""
     return world.entities[entity].plural.replace("_", " ")
@@ -113,16 +122,6 @@ def field_label(name: str, field: language.Field) -> str:
 def column(name: str, field: language.Field) -> str:
     """The field's column."""
     return f"{name}_id" if field.type == "ref" else name
-
-
-def words(world: World) -> str:
-    """What descriptions of tools speak of, in lower case: a name that is in it would be given away by them."""
-    parts = [world.title, world.about]
-    for entity, spec in world.entities.items():
-        parts += [label(world, entity), plural(world, entity), spec.about, *spec.actions, *state_values(spec)]
-        for name, field in spec.fields.items():
-            parts += [name, field_label(name, field), field.about, *field.values]
-    return " ".join(parts).replace("_", " ").casefold()
 
 
 def class_name(entity: str) -> str:
