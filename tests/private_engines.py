@@ -1,4 +1,4 @@
-"""A Docker engine of a test's own, which may be killed: beside the machine's, with nothing shared but the kernel."""
+"""A Docker engine of a test's own, which may be killed: beside the machine's, and nothing shared but the kernel."""
 
 import contextlib
 import os
@@ -12,9 +12,7 @@ from pathlib import Path
 import instances
 import psutil
 
-NEEDS = ("dockerd", "containerd", "ip")
-_POOL = "10.213.0.0/16"
-_BRIDGE = ("awmtest0", "10.212.0.1/24")
+NEEDS = ("dockerd", "containerd", "ip", "iptables", "nsenter")
 
 
 def unfit() -> str:
@@ -25,6 +23,42 @@ def unfit() -> str:
     return "" if os.geteuid() == 0 else "a Docker engine is started by root alone"
 
 
+class _Network:
+    """A network namespace for an engine and its containers, and a way from here to them.
+
+    An engine without the machine's own bridge removes that bridge where it sees it, so it must not see it. Containers
+    of an internal network answer nobody but the address of their bridge, so the way hides where it comes from.
+    """
+
+    def __init__(self) -> None:
+        self._name = f"awmtest{os.getpid()}"[:15]
+        self._octet = 200 + os.getpid() % 50
+        self.pool = f"10.{self._octet}.128.0/17"
+        self.inside = ["nsenter", f"--net=/run/netns/{self._name}"]
+
+    def create(self) -> None:
+        """Makes it."""
+        name, inner = self._name, f"{self._name}"[:14] + "i"
+        here, there = (f"10.{self._octet}.0.{number}" for number in (1, 2))
+        for command in (
+            f"ip netns add {name}",
+            f"ip link add {name} type veth peer name {inner} netns {name}",
+            f"ip address add {here}/30 dev {name}",
+            f"ip link set {name} up",
+            f"ip route add {self.pool} via {there}",
+            f"{' '.join(self.inside)} ip address add {there}/30 dev {inner}",
+            f"{' '.join(self.inside)} ip link set {inner} up",
+            f"{' '.join(self.inside)} ip link set lo up",
+            f"{' '.join(self.inside)} iptables -t nat -A POSTROUTING -d {self.pool} -j MASQUERADE",
+        ):
+            subprocess.run(command.split(), check=True)
+
+    def remove(self) -> None:
+        """Removes it, as far as it was made."""
+        subprocess.run(["ip", "link", "delete", self._name], check=False, capture_output=True)
+        subprocess.run(["ip", "netns", "delete", self._name], check=False, capture_output=True)
+
+
 class PrivateEngine:
     """An engine, running or not.
 
@@ -32,8 +66,9 @@ class PrivateEngine:
         address: What DOCKER_HOST is to be.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, network: _Network) -> None:
         self._folder = folder
+        self._network = network
         self._socket = folder / "docker.sock"
         self._process: subprocess.Popen[bytes] | None = None
         self.address = f"unix://{self._socket}"
@@ -41,9 +76,9 @@ class PrivateEngine:
     def start(self) -> None:
         """Starts it; returns when it answers."""
         folder = self._folder
-        command = ["dockerd", "--data-root", folder / "data", "--exec-root", folder / "exec", "--host", self.address]
-        command += ["--pidfile", folder / "pid", "--bridge", _BRIDGE[0], "--iptables=false", "--ip-forward=false"]
-        command += ["--default-address-pool", f"base={_POOL},size=24", "--config-file", folder / "none.json"]
+        command = [*self._network.inside, "dockerd", "--data-root", folder / "data", "--exec-root", folder / "exec"]
+        command += ["--host", self.address, "--pidfile", folder / "pid", "--config-file", folder / "none.json"]
+        command += ["--bridge=none", "--iptables=false", "--default-address-pool", f"base={self._network.pool},size=24"]
         (folder / "none.json").write_text("{}")
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log)
@@ -83,22 +118,19 @@ class PrivateEngine:
 @contextlib.contextmanager
 def running() -> Iterator[PrivateEngine]:
     """An engine for the length of a `with` block; all that it has is gone afterwards."""
-    name, address = _BRIDGE
-    # Made beforehand: an engine that is told to have no bridge removes the one of the machine's engine.
-    subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)
     # A path that is short enough for sockets.
     folder = Path(tempfile.mkdtemp(prefix="awm-engine-"))
-    engine = PrivateEngine(folder)
+    network = _Network()
+    engine = PrivateEngine(folder, network)
     try:
-        subprocess.run(["ip", "address", "add", address, "dev", name], check=True)
-        subprocess.run(["ip", "link", "set", name, "up"], check=True)
+        network.create()
         engine.start()
         try:
             yield engine
         finally:
             engine.clear()
     finally:
-        subprocess.run(["ip", "link", "delete", name], check=True)
+        network.remove()
         for part in psutil.disk_partitions(all=True):
             if Path(part.mountpoint).is_relative_to(folder):  # an engine that was killed leaves its own behind
                 subprocess.run(["umount", "--lazy", part.mountpoint], check=False)
