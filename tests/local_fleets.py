@@ -40,7 +40,7 @@ class LocalFleet:
         self.log = log
         self.supervisor = psutil.Process(process.pid)
         self._stack = contextlib.ExitStack()
-        self._control = self._stack.enter_context(controls.Supervisor(state))
+        self._control = controls.Supervisor(state)
         self.url = str(instances.wait_for(self._ready, within_s=60)["url"])
         self.started_s = time.time() - self.supervisor.create_time()
         self.http = self._stack.enter_context(httpx.Client(base_url=self.url, timeout=60))

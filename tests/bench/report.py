@@ -24,6 +24,7 @@ _FORMATS = {
     "calls_per_s": ("", ",.0f", " calls/s"),
     "of_floor_rate": ("", ".0%", " of the floor's rate"),
     "seconds": ("", ".2f", " s"),
+    "cpu_s": ("CPU ", ".2f", " s"),
     "ratio": ("", ".3f", ""),
     "mb": ("", ",.1f", " MB"),
     "errors": ("", ",.0f", " errors"),

@@ -16,7 +16,7 @@ import pytest
 from awm_fleet import examples
 from awm_fleet.backends import protocol
 from awm_fleet.backends.docker import backend as containers
-from awm_fleet.backends.docker import plans
+from awm_fleet.backends.docker import local, plans
 from awm_generator.images import references
 from awm_registry import directory
 from awm_runtime import errors
@@ -248,6 +248,26 @@ async def test_what_nobody_uses_falls_asleep_and_keeps_its_episodes(
     assert await output("docker", "volume", "ls", "-q", "--filter", f"name={volume}") == volume
     await backend.ensure(spec)
     assert (await until(backend, "library", "ready")).id == instance.id
+
+
+async def test_episodes_that_only_waking_would_show_are_said_to_be_unknown(runtime_base: str, tmp_path: Path) -> None:
+    spec = spec_of(examples.path("library"))
+    async with local.backend(tmp_path / "state", runtime_base) as backend:
+
+        async def counted() -> list[int | None]:
+            return await asyncio.to_thread(backend.open_episodes, [spec])
+
+        try:
+            assert await counted() == [0]
+            await backend.ensure(spec)
+            instance = await until(backend, "library", "ready")
+            async with control(instance) as client:
+                assert (await client.post("/v1/episodes", json={"episodes": [{}, {}]})).status_code == 201
+            assert await counted() == [2]
+            await backend.sleep_all()
+            assert await counted() == [None]
+        finally:
+            await backend.stop(spec.key)
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,18 @@ def test_one_platform_of_the_base_can_be_chosen(base: str, tmp_path: Path, capsy
     awm("image", "build", "library", "--base", base, "--platform", "linux/arm64", "-o", f"archive:{tmp_path}/one.tar")
     awm("image", "inspect", f"archive:{tmp_path}/one.tar")
     assert "platforms  linux/arm64\n" in capsys.readouterr().out
-    awm("image", "build", "library", "--base", base, "--platform", "linux/s390x", "-o", "oci:x", status=1)
-    assert "it is for linux/amd64, linux/arm64, and linux/s390x is wanted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["oci:{tmp}/x", "archive:{tmp}/x.tar", "docker:", "registry:127.0.0.1:1/x"])
+def test_a_base_of_another_architecture_is_refused_before_its_place_is_looked_at(
+    base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    wanted = ("--platform", "linux/s390x", "-o", place.format(tmp=tmp_path))
+    awm("image", "build", "library", "--base", base, *wanted, status=1)
+    assert capsys.readouterr().err == (
+        f"error: {base}: it is for linux/amd64, linux/arm64, and linux/s390x is wanted\n"
+    )
+    assert {each.name for each in tmp_path.iterdir()} == {"base"}
 
 
 def test_a_broken_bundle_is_named_and_stops_no_other(
@@ -121,12 +131,19 @@ def test_pruning_says_what_it_would_remove_and_then_removes_it(
 ) -> None:
     path = bundles / "library" / "scenario.json"
     scenario = json.loads(path.read_text())
+    first = tmp_path / "first"
     for generation in (1, 2, 3):
         path.write_text(json.dumps({**scenario, "generation": generation, "digest": None}))
         awm("image", "build", bundles / "library", "--base", base, "--output", f"oci:{tmp_path}/images")
+        if generation == 1:
+            shutil.copytree(bundles / "library", first)
     capsys.readouterr()
     awm("image", "prune", f"oci:{tmp_path}/images", "--keep", 2, "--dry-run")
     assert capsys.readouterr().out.startswith("would remove library:1  sha256:")
+    awm("catalog", "build", first, "--out", tmp_path / "catalogue")
+    capsys.readouterr()
+    awm("image", "prune", f"oci:{tmp_path}/images", "--keep", 2, "--needed-by", tmp_path / "catalogue")
+    assert capsys.readouterr().out == "0 of 3 image(s) were not needed\n"
     awm("image", "prune", f"oci:{tmp_path}/images", "--keep", 2, "--json")
     assert [each["name"] for each in json.loads(capsys.readouterr().out)["removed"]] == ["library:1"]
     awm("image", "prune", f"oci:{tmp_path}/images", "--keep", 2)

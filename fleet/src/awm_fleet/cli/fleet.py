@@ -97,13 +97,12 @@ def down(state: State = DEFAULT_STATE) -> None:
 
     Episodes stay in the state folder for the next `awm up`.
     """
-    with controls.Supervisor(state) as client:
-        try:
-            client.stop()
-        except controls.NoSupervisor:
-            if not states.is_held(state):
-                output.say(f"nothing runs on {state}")
-                return
+    try:
+        controls.Supervisor(state).stop()
+    except controls.NoSupervisor:
+        if not states.is_held(state):
+            output.say(f"nothing runs on {state}")
+            return
     deadline = time.monotonic() + _STOP_S
     while states.is_held(state):
         if time.monotonic() > deadline:
@@ -123,14 +122,14 @@ def status(
     On a terminal the table follows the fleet until Ctrl-C. Exits with 1 when none runs, with 3 when a bundle is left
     out.
     """
-    with controls.Supervisor(state) as client:
-        seen = client.status()
-        if json_:
-            output.document(seen)
-        elif output.out.is_terminal and not once:
-            _follow(client, seen)
-        else:
-            output.show(_table(seen))
+    client = controls.Supervisor(state)
+    seen = client.status()
+    if json_:
+        output.document(seen)
+    elif output.out.is_terminal and not once:
+        _follow(client, seen)
+    else:
+        output.show(_table(seen))
     for each in seen["problems"]:
         output.warn(f"not served: {each['reason']}")
     if seen["problems"]:
@@ -144,8 +143,7 @@ def logs(
     state: State = DEFAULT_STATE,
 ) -> None:
     """Print the last lines that a scenario's process logged."""
-    with controls.Supervisor(state) as client:
-        text = client.logs(name, lines=lines)
+    text = controls.Supervisor(state).logs(name, lines=lines)
     sys.stdout.write("".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text))
 
 
@@ -196,15 +194,15 @@ def _detached(options: supervisor.Options) -> bool:
 def _started(process: "subprocess.Popen[bytes]", state: Path) -> dict[str, Any] | None:
     """What it says of itself once it serves; None where it ended before."""
     deadline = time.monotonic() + _START_S
-    with controls.Supervisor(state) as client:
-        while process.poll() is None and time.monotonic() < deadline:
-            try:
-                seen = client.status()
-            except controls.NoSupervisor:
-                seen = {}
-            if seen.get("ready") and seen["pid"] == process.pid:
-                return seen
-            time.sleep(_POLL_S)
+    client = controls.Supervisor(state)
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            seen = client.status()
+        except controls.NoSupervisor:
+            seen = {}
+        if seen.get("ready") and seen["pid"] == process.pid:
+            return seen
+        time.sleep(_POLL_S)
     process.terminate()
     process.wait()
     return None
@@ -267,9 +265,13 @@ def _table(seen: dict[str, Any]) -> rich.table.Table:
     return output.drawn(
         title,
         ("scenario", "state", "episodes", "MCP", ""),
-        ((each["name"], each["state"], each["episodes"], each["mcp_url"], each["reason"]) for each in shown),
+        ((each["name"], each["state"], _counted(each["episodes"]), each["mcp_url"], each["reason"]) for each in shown),
         styles=_STYLES,
     )
+
+
+def _counted(episodes: int | None) -> str:
+    return "?" if episodes is None else str(episodes)
 
 
 def _last_words(log: str) -> str:

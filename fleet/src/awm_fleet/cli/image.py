@@ -11,6 +11,7 @@ import typer
 from awm_fleet import shelves
 from awm_fleet.cli import locating, output
 from awm_generator.images import assembly, building, inspection, outputs, pruning, references, sources
+from awm_registry.catalogue import model as catalogue
 from awm_runtime import errors
 
 app = typer.Typer(name="image", no_args_is_help=True, help="Build, inspect, verify and prune images of scenarios.")
@@ -156,7 +157,7 @@ def prune(
     keep: Annotated[int, typer.Option("--keep", min=1, help="Generations of each scenario that stay.")] = 2,
     needed_by: Annotated[
         list[Path] | None,
-        typer.Option("--needed_by", help="A file whose digests stay: a catalogue, a chart's values; may be repeated."),
+        typer.Option("--needed_by", help="What names digests that stay: a catalogue, a chart's values; repeatable."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry_run", help="Say what would be removed, and remove nothing.")] = False,
     plain_http: PlainHttp = False,
@@ -165,10 +166,10 @@ def prune(
 ) -> None:
     """Remove images of scenarios that no catalogue and no rollback needs.
 
-    The newest generations of each scenario stay, and every image whose digest stands in a file of --needed_by.
-    Images of other kinds are never touched.
+    The newest generations of each scenario stay, and every image whose digest, or whose bundle's, stands in a file of
+    --needed_by; a catalogue may be given as its folder. Images of other kinds are never touched.
     """
-    needed = pruning.needed_by(needed_by or ())
+    needed = pruning.needed_by(each / catalogue.INDEX if each.is_dir() else each for each in needed_by or ())
     with pruning.opened(place, sources.Access(plain_http=plain_http, ca=ca)) as found:
         entries = found.entries()
         old = pruning.unneeded(entries, needed, keep=keep)

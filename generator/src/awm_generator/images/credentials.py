@@ -52,6 +52,8 @@ def find(host: str) -> Credentials | None:
         return None
     except (OSError, ValueError) as exc:
         raise errors.Denied(f"{path} cannot be read: {exc}") from exc
+    if not isinstance(settings, dict):
+        raise errors.Denied(f"{path} cannot be read: it is no JSON object")
     helper = (settings.get("credHelpers") or {}).get(host) or settings.get("credsStore")
     if helper and (found := _from_helper(helper, host)):
         return found
@@ -75,7 +77,7 @@ def _from_entry(entry: dict[str, Any], path: Path) -> Credentials | None:
         return None
     try:
         user, _, secret = base64.b64decode(entry["auth"]).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError) as exc:
+    except (binascii.Error, TypeError, UnicodeDecodeError) as exc:
         raise errors.Denied(f"{path} holds credentials that cannot be read; log in again") from exc
     return Credentials(user, secret.rstrip("\0"))
 

@@ -3,7 +3,7 @@
 import contextlib
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +21,14 @@ class Entry:
         digest: Its digest there.
         slug: The scenario's slug.
         generation: The scenario's generation.
+        bundle: The digest of its bundle.
     """
 
     name: str
     digest: str
     slug: str
     generation: int
+    bundle: str
 
 
 def needed_by(files: Iterable[Path]) -> frozenset[str]:
@@ -41,11 +43,11 @@ def needed_by(files: Iterable[Path]) -> frozenset[str]:
 
 
 def unneeded(entries: Iterable[Entry], needed: Collection[str], *, keep: int) -> list[Entry]:
-    """Those that are not among the newest of their scenario, and whose digest is not needed.
+    """Those that are not among the newest of their scenario, and of which neither digest is needed.
 
     Args:
         entries: What is there.
-        needed: Digests that must stay.
+        needed: Digests that must stay, of images or of the bundles in them: a catalogue names its bundles.
         keep: How many generations of each scenario stay, the newest first.
     """
     by_scenario: dict[str, list[Entry]] = defaultdict(list)
@@ -55,7 +57,7 @@ def unneeded(entries: Iterable[Entry], needed: Collection[str], *, keep: int) ->
     for of_scenario in by_scenario.values():
         kept = sorted({entry.generation for entry in of_scenario}, reverse=True)[:keep]
         stay = {entry.digest for entry in of_scenario if entry.generation in kept} | set(needed)
-        old += [entry for entry in of_scenario if entry.digest not in stay]
+        old += [entry for entry in of_scenario if stay.isdisjoint((entry.digest, entry.bundle))]
     return sorted(old, key=lambda entry: (entry.slug, entry.generation))
 
 
@@ -108,9 +110,9 @@ class _EnginePlace(Place):
 
     def entries(self) -> list[Entry]:
         return [
-            Entry(name, id, *described)
+            entry
             for name, (id, labels) in self._engine.known(assembly.SCENARIO).items()
-            if (described := inspection.name_of(labels))
+            if (entry := _entry(name, id, labels))
         ]
 
     def remove(self, entries: Collection[Entry]) -> None:
@@ -138,5 +140,10 @@ class _RegistryPlace(Place):
 
 def _entries(images: Iterable[tuple[str, model.Image]]) -> Iterator[Entry]:
     for name, image in images:
-        if described := inspection.name_of(image.labels):
-            yield Entry(name, image.digest, *described)
+        if entry := _entry(name, image.digest, image.labels):
+            yield entry
+
+
+def _entry(name: str, digest: str, labels: Mapping[str, str]) -> Entry | None:
+    described = inspection.name_of(labels)
+    return Entry(name, digest, *described, labels.get(assembly.BUNDLE, "")) if described else None

@@ -99,9 +99,15 @@ class Authorizer:
             reply = self._client.get(challenge.realm, params=common, headers=headers)
         if reply.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN, httpx.codes.BAD_REQUEST):
             raise self._refused()
-        reply.raise_for_status()
-        said = reply.json()
-        return str(said.get("token") or said["access_token"])
+        if not reply.is_success:
+            raise errors.Unavailable(
+                f"{realm.netloc}, where {self._host} sends for a token, answers {reply.status_code}"
+            )
+        try:
+            said = reply.json()
+            return str(said.get("token") or said["access_token"])
+        except (ValueError, KeyError, AttributeError) as exc:
+            raise errors.Denied(f"{realm.netloc}, where {self._host} sends for a token, gives none") from exc
 
     def _refused(self) -> errors.Denied:
         if self._credentials is None:

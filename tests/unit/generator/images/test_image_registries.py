@@ -221,6 +221,17 @@ def test_credentials_that_are_not_accepted_are_refused_without_saying_them(
     assert len(state.requests) <= 3
 
 
+@pytest.mark.parametrize(("status", "says"), [(500, "answers 500"), (200, "gives none")])
+def test_a_token_service_that_fails_is_named(
+    registry: registries.Registry, image: model.Image, state: State, host: str, tmp_path: Path, status: int, says: str
+) -> None:
+    state.user, state.password, state.bearer = "ada", "s3cret", True
+    log_in(tmp_path, {"auths": {host: {"username": "ada", "password": "s3cret"}}})
+    state.faults.append(Fault("GET", "/token", status=status, times=9))
+    with pytest.raises((errors.Unavailable, errors.Denied), match=f"{host}, where {host} sends for a token, {says}"):
+        push(registry, image)
+
+
 def test_a_registry_that_wants_credentials_where_there_are_none(
     registry: registries.Registry, image: model.Image, state: State, host: str
 ) -> None:

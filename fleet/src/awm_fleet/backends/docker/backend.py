@@ -101,9 +101,15 @@ class DockerBackend:
         return ""
 
     async def sleep_all(self) -> None:
-        """Ends every container in order, and removes the network; episodes stay on their volumes."""
+        """Ends every container in order, and removes the network; episodes stay on their volumes.
+
+        Without an engine that answers all is left as it is, for the next fleet to adopt.
+        """
         await asyncio.gather(*(each.sleep() for each in self._environments.values()))
-        await self.run(self.engine.tidy)
+        try:
+            await self.run(self.engine.tidy)
+        except engine.Away as exc:
+            logger.warning("containers and the network are left as they are: %s", exc)
 
     async def close(self) -> None:
         """Stops watching; the containers run on, to be adopted. Twice is fine."""
@@ -127,7 +133,12 @@ class DockerBackend:
         return await self._loop.run_in_executor(self._threads, function, *arguments)
 
     async def planned(self, spec: protocol.EnvironmentSpec) -> plans.Plan:
-        """The container that a spec asks for; a bundle without an image gets one."""
+        """The container that a spec asks for; a bundle without an image gets one.
+
+        Raises:
+            Away: No engine answers.
+        """
+        await self.run(self.engine.reach)
         reference = spec.image or await self._built(spec)
         return plans.Plan(
             spec=spec,
@@ -189,11 +200,16 @@ class DockerBackend:
 
     def _listen(self) -> None:
         """Nudges environments whose containers end; an engine that went away is listened to when it is back."""
+        told = False
         while not self._closed.is_set():
             try:
                 self.engine.ends(self._ended, self._closed)
+                told = False
             except errors.AwmError as exc:
-                logger.warning("the engine's events are not to be had: %s", exc)
+                if not told:
+                    logger.warning("the engine's events are not to be had: %s", exc)
+                told = True
+            self._ended("")
             self._closed.wait(_EVENTS_AGAIN_S)
 
     def _ended(self, _name: str) -> None:

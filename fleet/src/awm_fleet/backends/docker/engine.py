@@ -22,6 +22,10 @@ _RESERVED = 16
 T = TypeVar("T")
 
 
+class Away(errors.TransientError):
+    """No engine answers. Its containers may run on, and are there when it is back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """A container as the engine describes it.
@@ -48,7 +52,7 @@ class Engine:
         fleet: The fleet's name; part of all names, and a label on everything.
 
     Raises:
-        TransientError: No engine answers.
+        TransientError: No engine answers; `Away` once it has answered.
         PermanentError: This user may not use it.
     """
 
@@ -64,6 +68,15 @@ class Engine:
     def close(self) -> None:
         """Hangs up."""
         self._client.close()
+
+    def reach(self) -> None:
+        """Does nothing where the engine answers.
+
+        Raises:
+            Away: It does not.
+        """
+        with _explained():
+            self._client.ping()
 
     def image(self, reference: str, digest: str) -> str:
         """The id of an image, which is pulled where it is missing.
@@ -107,6 +120,12 @@ class Engine:
             address=configured.get("IPv4Address"),
         )
 
+    def volumes(self) -> frozenset[str]:
+        """The names of the fleet's volumes."""
+        with _explained():
+            listed = self._client.api.volumes(filters={"label": f"{plans.FLEET}={self.fleet}"})
+            return frozenset(each["Name"] for each in listed["Volumes"] or ())
+
     def create(self, plan: plans.Plan) -> Found:
         """Makes a container, its volume, and the network where that is missing; starts nothing."""
         with _explained(), self._addresses:
@@ -128,9 +147,16 @@ class Engine:
         return found
 
     def start(self, name: str) -> None:
-        """Starts a container; one that runs is left alone."""
-        with _explained():
-            self._client.api.start(name)
+        """Starts a container; one that runs is left alone.
+
+        Raises:
+            TransientError: It is gone, or the engine fails to.
+        """
+        try:
+            with _explained():
+                self._client.api.start(name)
+        except docker.errors.NotFound as exc:
+            raise errors.TransientError(f"the container {name} is gone") from exc
 
     def end(self, name: str, patience_s: float) -> None:
         """Ends a container in order and removes it; its volume stays. One that is gone is fine."""
@@ -228,6 +254,6 @@ def _explained() -> Iterator[None]:
             raise errors.PermanentError(
                 "no permission for the Docker engine: join the group `docker`, or be root"
             ) from exc
-        raise errors.TransientError(
+        raise Away(
             "no Docker engine answers; start it, or name another one with DOCKER_HOST", retry_after_s=5.0
         ) from exc

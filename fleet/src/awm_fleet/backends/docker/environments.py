@@ -20,6 +20,8 @@ logger = logging.getLogger("awm.fleet")
 
 _LOOK_S = 5.0
 """A container is looked at so often beside the engine's events, which may be lost with the engine."""
+_ENGINE_AGAIN_S = 1.0
+_MOST_TROUBLES = 30
 _READY_POLL_S = 0.05
 _START_S = 90.0
 _MOST_FAILURES = 3
@@ -66,6 +68,8 @@ class Environment:
         self._trips = 0
         self._closed_until = 0.0
         self._names: set[str] = set()
+        self._served = False
+        self._troubles = 0
 
     def want(self, spec: protocol.EnvironmentSpec) -> None:
         """Takes in what is wanted from now on.
@@ -121,12 +125,19 @@ class Environment:
     async def _be_awake(self) -> None:
         """From one sleep to the next."""
         plan: plans.Plan | None = None
+        self._served, self._troubles = False, 0
         try:
             while self._wanted and self._spec is not None:
-                plan = await self._replaced(plan, await self._host.planned(self._spec))
-                await self._serve(plan)
+                try:
+                    plan = await self._replaced(plan, await self._host.planned(self._spec))
+                    await self._serve(plan)
+                except errors.TransientError as exc:
+                    await self._wait_for_engine(self._spec, exc)
             if plan is not None:
                 await self._end(plan)
+        except engine.Away as exc:
+            logger.warning("%s is left as it is: %s", self._key.scenario, exc)
+            self._forget_instances()
         except errors.AwmError as exc:
             await self._give_up(plan, exc)
         except Exception:
@@ -134,6 +145,25 @@ class Environment:
             await self._give_up(plan, errors.TransientError("the fleet failed to keep it; its log says why"))
         finally:
             self._task = None
+
+    async def _wait_for_engine(self, spec: protocol.EnvironmentSpec, exc: errors.TransientError) -> None:
+        """Tells who asks that it is neither the scenario's fault nor the end of its episodes; returns after a while.
+
+        An engine that is ending fails at this and that before it is away.
+
+        Raises:
+            TransientError: The engine is there, and fails each time, or failed the first time already.
+        """
+        if not isinstance(exc, engine.Away):
+            self._troubles += 1
+            if not self._served or self._troubles > _MOST_TROUBLES:
+                raise exc
+        if self._wanted:
+            waiting = _instance(spec, state="starting", reason=str(exc))
+            if self._host.feed.get(waiting.id) != waiting:
+                logger.warning("%s waits for the engine: %s", self._key.scenario, exc)
+            self._host.feed.publish(waiting)
+            await self._nudged(_ENGINE_AGAIN_S)
 
     async def _replaced(self, old: plans.Plan | None, fresh: plans.Plan) -> plans.Plan:
         """Ends the container of the old plan where the fresh one needs another."""
@@ -149,12 +179,8 @@ class Environment:
             AwmError: It cannot be made, or does not start.
         """
         found = await self._container(plan)
-        instance = directory.Instance(
-            id=plan.id,
-            team=plan.spec.team,
-            scenario=plan.spec.scenario,
-            generation=plan.spec.generation,
-            bundle=plan.spec.digest,
+        instance = _instance(
+            plan.spec,
             state="starting",
             agent_url=f"http://{found.address}:{plans.AGENT_PORT}",
             control_url=f"http://{found.address}:{plans.CONTROL_PORT}",
@@ -196,6 +222,7 @@ class Environment:
             ready = await self._until_ready(plan, instance)
             if ready:
                 self._trips, failures, was_ready = 0, 0, True
+                self._served, self._troubles = True, 0
                 self._host.feed.publish(dataclasses.replace(instance, state="ready"))
                 await self._until_ended(plan, instance)
             elif self._is_wanted(plan):
@@ -242,13 +269,26 @@ class Environment:
         """Returns when the container ended, or is wanted no more, or nobody uses it."""
         use = _Use()
         while self._is_wanted(plan):
-            found = await self._host.run(self._host.engine.container, plan.name)
-            if found is None or not found.running:
+            if await self._has_ended(plan, instance):
                 return
             if plan.spec.idle_s is not None and await self._is_idle(instance, use, plan.spec.idle_s):
                 self._wanted = False
                 return
             await self._nudged(_LOOK_S if plan.spec.idle_s is None else min(_LOOK_S, plan.spec.idle_s / 2))
+
+    async def _has_ended(self, plan: plans.Plan, instance: directory.Instance) -> bool:
+        """Whether the container runs no more. While no engine can say, one that answers is used on.
+
+        Raises:
+            Away: No engine answers, and neither does the container.
+        """
+        try:
+            found = await self._host.run(self._host.engine.container, plan.name)
+        except engine.Away:
+            if await self._is_ready(instance):
+                return False
+            raise
+        return found is None or not found.running
 
     async def _is_idle(self, instance: directory.Instance, use: "_Use", idle_s: float) -> bool:
         """Whether nobody has used it for so long; tells everybody, and looks again when that has arrived."""
@@ -286,18 +326,8 @@ class Environment:
         self._forget_instances()
         log = str(getattr(exc, "detail", "") or exc).splitlines()[-_LAST_WORDS:]
         logger.error("%s does not start: %s", self._key.scenario, exc)
-        self._host.feed.publish(
-            directory.Instance(
-                id=identities.instance_id(spec),
-                team=spec.team,
-                scenario=spec.scenario,
-                generation=spec.generation,
-                bundle=spec.digest,
-                state="failed",
-                reason=str(exc),
-                diagnostics={"log": log, "tried_again_after_s": pause_s},
-            )
-        )
+        diagnostics = {"log": log, "tried_again_after_s": pause_s}
+        self._host.feed.publish(_instance(spec, state="failed", reason=str(exc), diagnostics=diagnostics))
 
     def _forget_failure(self) -> None:
         self._closed_until = 0.0
@@ -317,6 +347,19 @@ class Environment:
             async with asyncio.timeout(seconds):
                 await self._nudge.wait()
         self._nudge.clear()
+
+
+def _instance(spec: protocol.EnvironmentSpec, *, state: directory.State, **fields: Any) -> directory.Instance:
+    """An environment's instance as everybody is told of it."""
+    return directory.Instance(
+        id=identities.instance_id(spec),
+        team=spec.team,
+        scenario=spec.scenario,
+        generation=spec.generation,
+        bundle=spec.digest,
+        state=state,
+        **fields,
+    )
 
 
 class _Use:

@@ -4,15 +4,17 @@ import contextlib
 import hashlib
 import importlib.metadata
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import httpx
 
 from awm_fleet.backends import identities, protocol
 from awm_fleet.backends.docker import backend as containers
+from awm_fleet.backends.docker import engine, plans
 from awm_fleet.backends.process import states
 from awm_generator.images import references
+from awm_registry import directory
 
 _PATIENCE_S = 2.0
 _OPEN = "awm_episodes_open "
@@ -26,20 +28,31 @@ class LocalDockerBackend(containers.DockerBackend):
         """How many changes of instances there were."""
         return self.feed.version
 
-    def open_episodes(self, spec: protocol.EnvironmentSpec) -> int:
-        """How many episodes the awake instance says are open; those of a sleeping one are on its volume, unseen."""
-        present = self.feed.get(identities.instance_id(spec))
-        if present is None or present.state not in ("ready", "draining"):
-            return 0
+    def open_episodes(self, specs: Sequence[protocol.EnvironmentSpec]) -> list[int | None]:
+        """How many the awake ones say are open; episodes of a sleeping one are on its volume, where it has one."""
         try:
-            metrics = httpx.get(f"{present.control_url}/metrics", timeout=_PATIENCE_S, trust_env=False).text
-        except httpx.TransportError:
-            return 0
-        return next((int(float(line.split()[1])) for line in metrics.splitlines() if line.startswith(_OPEN)), 0)
+            volumes = self.engine.volumes()
+        except engine.Away:
+            volumes = None
+        return [self._open_episodes(identities.instance_id(each), volumes) for each in specs]
+
+    def _open_episodes(self, id: directory.InstanceId, volumes: frozenset[str] | None) -> int | None:
+        present = self.feed.get(id)
+        if present is not None and present.state in ("ready", "draining"):
+            return _told_open(present)
+        return 0 if volumes is not None and plans.object_name(self.engine.fleet, id) not in volumes else None
 
     def pids(self) -> set[int]:
         """None: containers are the engine's children."""
         return set()
+
+
+def _told_open(instance: directory.Instance) -> int | None:
+    try:
+        metrics = httpx.get(f"{instance.control_url}/metrics", timeout=_PATIENCE_S, trust_env=False).text
+    except httpx.TransportError:
+        return None
+    return next((int(float(line.split()[1])) for line in metrics.splitlines() if line.startswith(_OPEN)), None)
 
 
 @contextlib.asynccontextmanager

@@ -75,8 +75,11 @@ class ProcessBackend:
         self._feed.close()
         self._state.release()
 
-    def open_episodes(self, spec: protocol.EnvironmentSpec) -> int:
-        """How many episodes of an environment take calls, default ones not counted. Wakes nothing."""
+    def open_episodes(self, specs: Sequence[protocol.EnvironmentSpec]) -> list[int | None]:
+        """How many episodes of each environment take calls, default ones not counted; by their folders if it sleeps."""
+        return [self._open_episodes(each) for each in specs]
+
+    def _open_episodes(self, spec: protocol.EnvironmentSpec) -> int:
         id = identities.instance_id(spec)
         if any(each.id == id and each.state != "failed" for each in self._feed.all()):
             return self._environments[spec.key].open_episodes

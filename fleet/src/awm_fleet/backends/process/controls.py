@@ -4,8 +4,7 @@ import http.client
 import json
 import socket
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib import parse
 
 from awm_fleet.backends.process import states
@@ -20,7 +19,7 @@ class NoSupervisor(errors.TransientError):
 
 
 class Supervisor:
-    """A client for commands: one request after another.
+    """A client for commands; each request has a connection of its own.
 
     Args:
         state: The state folder.
@@ -28,7 +27,6 @@ class Supervisor:
 
     def __init__(self, state: Path) -> None:
         self._state = state
-        self._http = _Connection(states.socket_path(state))
 
     def status(self) -> dict[str, Any]:
         """What runs.
@@ -56,26 +54,16 @@ class Supervisor:
         """
         self._asked("POST", "/v1/stop")
 
-    def close(self) -> None:
-        """Hangs up."""
-        self._http.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _exc: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _asked(self, method: str, path: str) -> bytes:
+        connection = _Connection(states.socket_path(self._state))
         try:
-            self._http.request(method, path)
-            answer = self._http.getresponse()
+            connection.request(method, path)
+            answer = connection.getresponse()
             body = answer.read()
         except (OSError, http.client.HTTPException) as exc:
-            self._http.close()
             raise NoSupervisor(f"no fleet runs on {self._state}: start one with `awm up`") from exc
+        finally:
+            connection.close()
         raise_problem(answer.status, answer.headers.get_content_type(), body)
         return body
 

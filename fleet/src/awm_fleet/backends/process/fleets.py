@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,8 +26,8 @@ class LocalBackend(protocol.Backend, Protocol):
         """How many changes of instances there were."""
         ...
 
-    def open_episodes(self, spec: protocol.EnvironmentSpec) -> int:
-        """How many episodes of an environment take calls, as far as is known; wakes nothing, and may block."""
+    def open_episodes(self, specs: Sequence[protocol.EnvironmentSpec]) -> list[int | None]:
+        """How many episodes of each environment take calls; None where only waking it would tell. May block."""
         ...
 
     def pids(self) -> set[int]:
@@ -42,7 +42,7 @@ class Row:
     Attributes:
         name, generation: Which.
         state: Its instance's; asleep where there is none.
-        episodes: How many take calls, the default one not counted.
+        episodes: How many take calls, the default one not counted; None where only waking it would tell.
         reason: Why it failed or drains.
         diagnostics: What operators may want to know of it.
     """
@@ -50,7 +50,7 @@ class Row:
     name: str
     generation: int
     state: directory.State
-    episodes: int
+    episodes: int | None
     reason: str | None = None
     diagnostics: dict[str, Any] | None = None
 
@@ -126,10 +126,10 @@ class LocalFleet:
         return self._backend.watch()
 
     async def rows(self) -> list[Row]:
-        """Every scenario, by name. Wakes nothing: episodes of sleeping ones are counted by their folders."""
+        """Every scenario, by name. Wakes nothing."""
         present = {(each.scenario, each.bundle): each for each in await self.instances()}
         entries = sorted(self._shelf.entries, key=lambda each: (each.name, each.generation))
-        counts = await asyncio.to_thread(lambda: [self._backend.open_episodes(self._spec(each)) for each in entries])
+        counts = await asyncio.to_thread(self._backend.open_episodes, [self._spec(each) for each in entries])
         return [
             _row(entry, present.get((entry.name, entry.bundle)), count)
             for entry, count in zip(entries, counts, strict=True)
@@ -171,7 +171,7 @@ class LocalFleet:
         return found
 
 
-def _row(entry: model.Entry, instance: directory.Instance | None, episodes: int) -> Row:
+def _row(entry: model.Entry, instance: directory.Instance | None, episodes: int | None) -> Row:
     if instance is None:
         return Row(entry.name, entry.generation, "asleep", episodes)
     return Row(entry.name, entry.generation, instance.state, episodes, instance.reason, instance.diagnostics)
