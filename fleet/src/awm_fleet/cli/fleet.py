@@ -13,13 +13,16 @@ import typer
 
 from awm_fleet import examples
 from awm_fleet.backends.process import clients, states, supervisor
-from awm_fleet.cli import asking, locating, output
+from awm_fleet.cli import asking, catalogued, locating, output
 from awm_runtime import errors
 from awm_runtime.server import logs as logs_of_processes
 
 DEFAULT_STATE = Path(".awm/fleet")
 UP_EXAMPLES = output.examples(
-    "awm up", "awm up --bundles bundles --port 9000", "awm up --bundles bundles/rover --state /var/tmp/fleet --detach"
+    "awm up",
+    "awm up --bundles bundles --port 9000",
+    "awm up --catalog registry:registry.example/awm/catalogue:2026-11",
+    "awm up --bundles bundles/rover --state /var/tmp/fleet --detach",
 )
 DOWN_EXAMPLES = output.examples("awm down", "awm down --state /var/tmp/fleet")
 STATUS_EXAMPLES = output.examples("awm status", "awm status --json")
@@ -40,6 +43,12 @@ def up(
     bundles: Annotated[
         list[Path] | None,
         typer.Option("--bundles", metavar="DIR", help="A bundle, or a folder of bundles; by default the examples."),
+    ] = None,
+    catalog: Annotated[
+        str | None,
+        typer.Option(
+            "--catalog", metavar="PLACE", help="A catalogue: its folder, oci:DIR or registry:HOST/REPOSITORY."
+        ),
     ] = None,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port of everything; 0: any.")] = 8080,
@@ -72,8 +81,10 @@ def up(
     /v1/episodes. The first request wakes a scenario. What is open is found again by the next `awm up` on the same
     --state. Exits with 3 when a bundle was left out because it cannot be read.
     """
+    served, some_are_missing = catalogued.bundles(catalog, state) if catalog is not None else ([], False)
+    served += bundles or []
     options = supervisor.Options(
-        bundles=bundles or [examples.path(name) for name in examples.names()],
+        bundles=served or [examples.path(name) for name in examples.names()],
         state=state,
         host=host,
         port=port,
@@ -85,7 +96,7 @@ def up(
         base=base,
     )
     left_out = _detached(options) if detach else _in_front(options)
-    if left_out:
+    if left_out or some_are_missing:
         raise typer.Exit(EXIT_PARTLY)
 
 
