@@ -1,7 +1,7 @@
 """From bundles to a catalogue's files."""
 
 import contextlib
-import os
+import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,7 +100,7 @@ def _key(row: model.Entry) -> tuple[str, int, str]:
 def replace(path: Path, content: bytes) -> None:
     """Writes a file, all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # threads may write the same file
     try:
         unfinished.write_bytes(content)
         unfinished.replace(path)
