@@ -74,6 +74,12 @@ def up(
         list[str] | None,
         typer.Option("--allow-host", metavar="NAME", help="A host name to answer beside HOST; `*` is for all."),
     ] = None,
+    log_format: Annotated[
+        logs_of_processes.Format,
+        typer.Option(
+            "--log_format", help="How the fleet and its routers log: lines for people, or JSON, one object a line."
+        ),
+    ] = "text",
 ) -> None:
     """Serve scenarios on one port until Ctrl-C, each asleep until it is used.
 
@@ -94,6 +100,7 @@ def up(
         host_names=tuple(allow_host or ()),
         backend=backend,
         base=base,
+        log_format=log_format,
     )
     left_out = _detached(options) if detach else _in_front(options)
     if left_out or some_are_missing:
@@ -157,7 +164,7 @@ def logs(
 
 def _in_front(options: supervisor.Options) -> bool:
     """Serves here. Returns whether bundles were left out."""
-    logs_of_processes.to_standard_error(watched=True)
+    logs_of_processes.to_standard_error(watched=True, form=options.log_format)
     left_out = False
 
     def announce(ready: supervisor.Ready) -> None:
@@ -223,6 +230,7 @@ def _arguments(options: supervisor.Options) -> Iterable[str]:
     for name, value in (("host", options.host), ("port", options.port), ("state", options.state)):
         yield from (f"--{name}", str(value))
     yield from ("--routers", str(options.routers), "--idle", str(options.idle_s))
+    yield from ("--log_format", options.log_format)
     if options.keys is not None:
         yield from ("--keys", str(options.keys))
     yield from ("--backend", options.backend)
