@@ -64,7 +64,7 @@ def run(
     before = [_tally(instance, each) for each in episodes]
     used = instance.cpu_seconds()
     target = url or instance.address.agent_url
-    command = ["wrk", "-t1", f"-c{len(episodes)}", f"-d{seconds}s", "-s", str(_SCRIPT), target]
+    command = ["wrk", "-t1", "--timeout", "20s", f"-c{len(episodes)}", f"-d{seconds}s", "-s", str(_SCRIPT), target]
     done = subprocess.run([*command, "--", str(plan)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"wrk failed: {done.stderr or done.stdout}")

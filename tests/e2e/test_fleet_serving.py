@@ -1,5 +1,6 @@
 """`awm up`: scenarios asleep until used behind one port, episodes that outlive it, and nothing left of it."""
 
+import json
 import shutil
 import socket
 from collections.abc import Iterator
@@ -264,3 +265,15 @@ def test_a_full_disk_refuses_what_sleeps_and_leaves_what_runs(shelf: Path, tmp_p
         assert fleet.call(episode["mcp_url"], "greet").data() == "hello"
         fleet.supervisor.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
         fleet.open("other")
+
+
+def test_a_fleet_logs_a_json_object_a_line_where_that_is_wanted(tmp_path: Path) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    with local_fleets.running([examples.path("library")], tmp_path / "state", "--log_format", "json") as fleet:
+        headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+        wanted = {"episodes": [{"scenario": "library"}], "wait": "ready"}
+        fleet.http.post("/v1/episodes", json=wanted, headers=headers)
+    lines = [json.loads(line) for line in fleet.said().splitlines() if line.startswith("{")]
+    assert {"awm.fleet", "awm.audit"} <= {line["logger"] for line in lines}
+    [opened] = [line for line in lines if line["logger"] == "awm.audit"]
+    assert (opened["action"], opened["trace_id"]) == ("POST /v1/episodes", trace)

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import bundles
 import fastapi
@@ -168,7 +169,9 @@ def test_an_address_for_other_machines_is_refused_without_keys(guarded: Guarded,
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.1", "::1", "localhost"])
 def test_a_loopback_address_needs_no_keys(guarded: Guarded, host: str) -> None:
     catalogues = fleets.Catalogues(guarded.served.router._roster._catalogues.current)
-    app.create(fleets.Directory(), catalogues, app.Options(id_key=fleets.ID_KEY, host=host))
+    made = app.create(fleets.Directory(), catalogues, app.Options(id_key=fleets.ID_KEY, host=host))
+    with fleets.plane(made.control) as url:
+        assert httpx.get(f"{url}/v1/scenarios").status_code == 200
 
 
 def test_the_planes_have_apps_of_their_own(guarded: Guarded) -> None:
@@ -186,8 +189,13 @@ def test_the_planes_have_apps_of_their_own(guarded: Guarded) -> None:
 
 
 def test_the_open_authority_is_for_anybody() -> None:
-    caller = authority.OpenAuthority().caller(None)
-    authority.require(caller, "admin", episode=MINE)
+    anybody = authority.OpenAuthority()
+    caller = anybody.caller(None)
+    assert (caller.scope, caller.subject) == ("admin", "")
+    for scope in ("open", "agent", "control", "admin"):
+        authority.require(caller, scope, episode=MINE, scenario="shop")  # raises nothing
+    assert anybody.agent_token(caller, MINE, datetime.now(UTC)) is None
+    assert anybody.instance_token("shop-1") is None
 
 
 def test_each_action_is_in_the_audit_log_with_who_did_it_and_without_the_token(

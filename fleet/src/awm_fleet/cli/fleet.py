@@ -12,7 +12,7 @@ import typer
 
 from awm_fleet import examples
 from awm_fleet.backends.process import controls, states, supervisor
-from awm_fleet.cli import calling, output
+from awm_fleet.cli import calling, catalogued, output
 from awm_runtime import errors
 from awm_runtime.server import logs as logs_of_processes
 
@@ -20,7 +20,10 @@ app = typer.Typer()
 
 DEFAULT_STATE = Path(".awm/fleet")
 _UP_EXAMPLES = output.examples(
-    "awm up", "awm up --bundles bundles --port 9000", "awm up --bundles bundles/rover --state /var/tmp/fleet --detach"
+    "awm up",
+    "awm up --bundles bundles --port 9000",
+    "awm up --catalog registry:registry.example/awm/catalogue:2026-11",
+    "awm up --bundles bundles/rover --state /var/tmp/fleet --detach",
 )
 _DOWN_EXAMPLES = output.examples("awm down", "awm down --state /var/tmp/fleet")
 _STATUS_EXAMPLES = output.examples("awm status", "awm status --json")
@@ -42,6 +45,12 @@ def up(
     bundles: Annotated[
         list[Path] | None,
         typer.Option("--bundles", metavar="DIR", help="A bundle, or a folder of bundles; by default the examples."),
+    ] = None,
+    catalog: Annotated[
+        str | None,
+        typer.Option(
+            "--catalog", metavar="PLACE", help="A catalogue: its folder, oci:DIR or registry:HOST/REPOSITORY."
+        ),
     ] = None,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port of everything; 0: any.")] = 8080,
@@ -67,6 +76,12 @@ def up(
         list[str] | None,
         typer.Option("--allow-host", metavar="NAME", help="A host name to answer beside HOST; `*` is for all."),
     ] = None,
+    log_format: Annotated[
+        logs_of_processes.Format,
+        typer.Option(
+            "--log_format", help="How the fleet and its routers log: lines for people, or JSON, one object a line."
+        ),
+    ] = "text",
 ) -> None:
     """Serve scenarios on one port until Ctrl-C, each asleep until it is used.
 
@@ -74,8 +89,10 @@ def up(
     /v1/episodes. The first request wakes a scenario. What is open is found again by the next `awm up` on the same
     --state. Exits with 3 when a bundle was left out because it cannot be read.
     """
+    served, some_are_missing = catalogued.bundles(catalog, state) if catalog is not None else ([], False)
+    served += bundles or []
     options = supervisor.Options(
-        bundles=bundles or [examples.path(name) for name in examples.names()],
+        bundles=served or [examples.path(name) for name in examples.names()],
         state=state,
         host=host,
         port=port,
@@ -85,9 +102,10 @@ def up(
         host_names=tuple(allow_host or ()),
         backend=backend,
         base=base,
+        log_format=log_format,
     )
     left_out = _detached(options) if detach else _in_front(options)
-    if left_out:
+    if left_out or some_are_missing:
         raise typer.Exit(EXIT_PARTLY)
 
 
@@ -149,7 +167,7 @@ def logs(
 
 def _in_front(options: supervisor.Options) -> bool:
     """Serves here. Returns whether bundles were left out."""
-    logs_of_processes.to_standard_error(watched=True)
+    logs_of_processes.to_standard_error(watched=True, form=options.log_format)
     left_out = False
 
     def announce(ready: supervisor.Ready) -> None:
@@ -215,6 +233,7 @@ def _arguments(options: supervisor.Options) -> Iterable[str]:
     for name, value in (("host", options.host), ("port", options.port), ("state", options.state)):
         yield from (f"--{name}", str(value))
     yield from ("--routers", str(options.routers), "--idle", str(options.idle_s))
+    yield from ("--log_format", options.log_format)
     if options.keys is not None:
         yield from ("--keys", str(options.keys))
     yield from ("--backend", options.backend)

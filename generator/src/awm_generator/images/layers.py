@@ -63,7 +63,7 @@ def build(folder: Path) -> ScenarioLayer:
     identity = digest.of(files)
     database = seeds.build(bundle)
     placed = {f"{BUNDLE}/{path}": content for path, content in files.items()}
-    plain = _tar({**placed, f"{SEEDS}/{keeper.seed_name(identity)}": database})
+    plain = tar({**placed, f"{SEEDS}/{keeper.seed_name(identity)}": database})
     scenario = bundle.scenario
     return ScenarioLayer(
         content=compression.compress(plain),
@@ -79,8 +79,12 @@ def build(folder: Path) -> ScenarioLayer:
     )
 
 
-def unpack(layer: model.Blob) -> dict[str, bytes]:
+def unpack(layer: model.Blob, members: re.Pattern[str] = _MEMBER) -> dict[str, bytes]:
     """The files of a scenario's layer by path, read as data of a stranger.
+
+    Args:
+        layer: The layer.
+        members: Which files may be in it; the first group is the path.
 
     Raises:
         ImageError: It is no such layer.
@@ -88,18 +92,18 @@ def unpack(layer: model.Blob) -> dict[str, bytes]:
     try:
         plain = b"".join(_limited(compression.decompressed(layer.chunks()), layer.digest))
         with tarfile.open(fileobj=io.BytesIO(plain)) as archive:
-            return dict(_members(archive, layer.digest))
+            return dict(_members(archive, members, layer.digest))
     except (tarfile.TarError, zlib.error, EOFError) as exc:
         raise errors.ImageError(f"the layer {layer.digest} is corrupt: {exc}") from exc
 
 
-def _members(archive: tarfile.TarFile, name: str) -> Iterable[tuple[str, bytes]]:
+def _members(archive: tarfile.TarFile, members: re.Pattern[str], name: str) -> Iterable[tuple[str, bytes]]:
     for member in archive:
         if member.isdir():
             continue
-        found = _MEMBER.fullmatch(member.name)
+        found = members.fullmatch(member.name)
         if not (found and member.isreg()):
-            raise errors.ImageError(f"the layer {name} is no scenario's: it holds {member.name!r}")
+            raise errors.ImageError(f"the layer {name} is no scenario's or catalogue's: it holds {member.name!r}")
         file = archive.extractfile(member)
         assert file is not None
         yield found[1], file.read()
@@ -114,7 +118,7 @@ def _limited(chunks: Iterable[bytes], name: str) -> Iterable[bytes]:
         yield chunk
 
 
-def _tar(files: Mapping[str, bytes]) -> bytes:
+def tar(files: Mapping[str, bytes]) -> bytes:
     """Files and the folders above them, sorted; owned by root, readable by all, from the beginning of time."""
     folders = {path[:end] for path in files for end, character in enumerate(path) if character == "/"}
     output = io.BytesIO()

@@ -1,7 +1,7 @@
 """From bundles to a catalogue's files."""
 
 import contextlib
-import os
+import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,10 +55,10 @@ def describe(bundle: bundles.Bundle, row: model.Entry, folder: Path) -> None:
     """Writes what `row` needs beside the index; files that are there already are the same."""
     described = model.metadata_path(folder, row.bundle)
     if not described.exists():
-        _replace(described, metadata(bundle, row.bundle).model_dump_json(indent=1, exclude_none=True).encode())
+        replace(described, metadata(bundle, row.bundle).model_dump_json(indent=1, exclude_none=True).encode())
     tools = model.tools_path(folder, row.tools_hash)
     if not tools.exists():
-        _replace(tools, digest.canonical(list(bundle.tools)))
+        replace(tools, digest.canonical(list(bundle.tools)))
 
 
 def write_index(rows: Iterable[model.Entry], folder: Path) -> model.Index:
@@ -72,8 +72,13 @@ def write_index(rows: Iterable[model.Entry], folder: Path) -> model.Index:
     dated = [row.model_copy(update={"published_at": row.published_at or times.get(_key(row), now)}) for row in ordered]
     index = model.Index(entries=tuple(dated))
     if index.entries:
-        _replace(folder / model.INDEX, index.model_dump_json(indent=1, exclude_none=True).encode() + b"\n")
+        replace(folder / model.INDEX, index_document(index))
     return index
+
+
+def index_document(index: model.Index) -> bytes:
+    """An index as it is written."""
+    return index.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
 
 
 def _times(folder: Path) -> dict[tuple[str, int, str], datetime]:
@@ -92,9 +97,10 @@ def _key(row: model.Entry) -> tuple[str, int, str]:
     return (row.name, row.generation, row.bundle)
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace(path: Path, content: bytes) -> None:
+    """Writes a file, all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # threads may write the same file
     try:
         unfinished.write_bytes(content)
         unfinished.replace(path)

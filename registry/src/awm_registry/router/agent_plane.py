@@ -8,7 +8,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from awm_registry import directory
+from awm_registry import directory, errors
 from awm_registry.router import (
     asking,
     authority,
@@ -19,10 +19,11 @@ from awm_registry.router import (
     requests,
     served,
     settings,
+    tracing,
     wire,
 )
 from awm_runtime.contract import problems
-from awm_runtime.server import exchanges, hosts
+from awm_runtime.server import exchanges, hosts, logs
 from awm_runtime.server import mcp_replies as replies
 
 logger = logging.getLogger(__name__)
@@ -90,6 +91,7 @@ class AgentPlane:
     async def __call__(self, scope: exchanges.Scope, receive: exchanges.Receive, send: exchanges.Send) -> None:
         """Hands one request on."""
         headers = exchanges.folded(scope["headers"])
+        tracing.begin(headers.get(b"traceparent"))
         try:
             self._guard.check(headers)
             kind, name = _named(scope["path"])
@@ -115,6 +117,7 @@ class AgentPlane:
                 await self._hand_on(target, caller, message, receive, send)
             except problems.ProblemError as problem:
                 self._meter.agent_problem(problem.code)
+                _note(scope, problem)
                 reply = refusals.reply(headers, body, problem)
                 await (self._refuse(send, problem) if reply is None else _send(send, reply))
 
@@ -239,6 +242,15 @@ class AgentPlane:
         if problem.retry_after_s is not None:
             headers.append((b"retry-after", b"%d" % max(1, round(problem.retry_after_s))))
         await exchanges.send(send, problem.problem.status, problem.body(), _PROBLEM, *headers)
+
+
+def _note(scope: exchanges.Scope, problem: problems.ProblemError) -> None:
+    """Logs what could not be handed on: a warning where the fleet is to blame, and is not merely full or starting."""
+    expected = problem.blame == "agent" or problem.code in errors.PRESSURE
+    level = logging.DEBUG if expected else logging.WARNING
+    fields = {"path": scope["path"], "code": problem.code, "class": problem.blame}
+    brief = f"{scope['method']} {logs.shown(scope['path'])}: {problem.code}: {problem.detail}"
+    logger.log(level, "%s", brief, extra={logs.FIELDS: fields})
 
 
 def _named(path: str) -> tuple[str, str]:

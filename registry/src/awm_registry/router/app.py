@@ -161,9 +161,7 @@ def create(
         *fleet_routes.table(act, known, meter),
         *discovery_routes.table(catalogues, known, asks_for_tokens=asks_for_tokens),
     ]
-    meter.watch("awm_router_waiting", "Requests that wait for an instance to start.", lambda: active.waiting)
-    meter.watch("awm_router_queued", "Requests that wait for a busy instance.", lambda: connections.waiting)
-    meter.watch("awm_router_in_flight", "Requests that are with instances.", lambda: connections.busy)
+    _watch(meter, active, connections)
 
     def gated(plane: routes.Plane) -> gate.Gate:
         app = _app([each for each in table if each.plane == plane], tokens, asks_for_tokens=asks_for_tokens)
@@ -179,6 +177,13 @@ def create(
         known=known,
         connections=connections,
     )
+
+
+def _watch(meter: metrics.Metrics, active: activation.Activation, connections: pool.Pool) -> None:
+    """Adds what is looked at when it is asked for."""
+    meter.watch("awm_router_waiting", "Requests that wait for an instance to start.", lambda: active.waiting)
+    meter.watch("awm_router_queued", "Requests that wait for a busy instance.", lambda: connections.waiting)
+    meter.watch("awm_router_in_flight", "Requests that are with instances.", lambda: connections.busy)
 
 
 def is_loopback(host: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import fastapi
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from awm_registry.router import metrics, settings
+from awm_registry.router import metrics, settings, tracing
 from awm_runtime.contract import problems
 from awm_runtime.server import exchanges, hosts, logs, problem_responses
 
@@ -53,6 +53,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         headers = exchanges.folded(scope["headers"])
+        tracing.begin(headers.get(b"traceparent"))
         state = scope["state"] = {"url": self._url, "route": "", "caller": None}
         began, status = time.perf_counter(), 0
 
@@ -104,4 +105,4 @@ class Gate:
         }
         level = logging.DEBUG if scope["method"] == "GET" else logging.INFO
         brief = f"{scope['method']} {logs.shown(scope['path'])}: {status} in {line['ms']} ms"
-        audit.log(level, "%s", json.dumps(line), extra={logs.BRIEF: brief})
+        audit.log(level, "%s", json.dumps(line), extra={logs.BRIEF: brief, logs.FIELDS: line})

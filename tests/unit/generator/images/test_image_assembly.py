@@ -76,7 +76,7 @@ def test_a_label_that_lies_is_found(image: model.Image, label: str) -> None:
 def test_a_database_that_belongs_to_another_bundle_is_found(base: model.Image, layer: layers.ScenarioLayer) -> None:
     files = layers.unpack(model.Blob.of(layer.content, model.LAYER))
     [name] = [path for path in files if path.startswith(layers.SEEDS)]
-    plain = layers._tar({**files, name: b""})
+    plain = layers.tar({**files, name: b""})
     forged = dataclasses.replace(layer, content=layers.compression.compress(plain), diff_id=model.digest_of(plain))
     [slip] = inspection.slips(assembly.assemble(base, forged))
     assert "not what the bundle's SQL makes" in slip

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from awm_runtime import errors
-from awm_runtime.server import lives, sockets
+from awm_runtime.server import lives, logs, sockets
 
 logger = logging.getLogger("awm.fleet")
 
@@ -35,6 +35,7 @@ class Options:
         count: How many routers share it.
         keys: The folder of the keys that tokens are signed with; None: no tokens are asked for.
         host_names: Host names that are answered beside the loopback ones and `host`.
+        log_format: How they log.
     """
 
     state: Path
@@ -43,6 +44,7 @@ class Options:
     count: int = 1
     keys: Path | None = None
     host_names: Sequence[str] = ()
+    log_format: logs.Format = "text"
 
 
 class Routers:
@@ -103,6 +105,8 @@ class Routers:
             options.host,
             "--parent",
             str(os.getpid()),
+            "--log_format",
+            options.log_format,
         ]
         if options.keys is not None:
             command += ["--keys", str(options.keys)]

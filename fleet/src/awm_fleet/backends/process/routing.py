@@ -8,12 +8,13 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import get_args
 
 import uvloop
 
 from awm_fleet.backends.process import clients, states
 from awm_registry.catalogue import sources
-from awm_registry.router import app, ids, serving, settings
+from awm_registry.router import app, ids, serving, settings, tracing
 from awm_registry.tokens import authorities
 from awm_runtime import errors, families
 from awm_runtime.server import logs
@@ -30,10 +31,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, required=True, help="the supervisor, with which it ends")
     parser.add_argument("--keys", type=Path, help="the keys that tokens are signed with")
     parser.add_argument("--allow-host", action="append", default=[])
+    parser.add_argument("--log_format", choices=get_args(logs.Format), default="text", help="how it logs")
     given = parser.parse_args(arguments)
     families.die_with(given.parent)
     families.name("awm:router")
-    logs.to_standard_error(watched=True)
+    logs.to_standard_error(watched=True, form=given.log_format)
+    tracing.install()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         limits = settings.Settings.from_environment(os.environ)

@@ -17,7 +17,7 @@ from awm_fleet.backends.process import api, backend, fleets, routers, states
 from awm_registry.router import settings as router_settings
 from awm_registry.tokens import keys
 from awm_runtime import errors
-from awm_runtime.server import configuration, orphans
+from awm_runtime.server import configuration, logs, orphans
 
 logger = logging.getLogger("awm.fleet")
 
@@ -43,6 +43,7 @@ class Options:
         host_names: Host names that are answered beside the loopback ones.
         backend: What scenarios run as.
         base: The runtime's base image, for containers; by default the engine's own.
+        log_format: How it and its routers log.
     """
 
     bundles: Sequence[Path]
@@ -55,6 +56,7 @@ class Options:
     host_names: Sequence[str] = ()
     backend: Kind = "process"
     base: str | None = None
+    log_format: logs.Format = "text"
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ async def _serve(options: Options, on_ready: Callable[[Ready], None], variables:
                 count=options.routers,
                 keys=options.keys.resolve() if options.keys is not None else None,
                 host_names=options.host_names,
+                log_format=options.log_format,
             ),
             _router_environment(variables),
         )

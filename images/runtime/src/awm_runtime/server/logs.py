@@ -1,10 +1,15 @@
-"""What the processes of an instance log: lines for a collector, or short ones for a person who watches.
+"""What our processes log: lines for a collector, plain or as JSON, or short ones for a person who watches.
 
 Warnings and errors are always logged. Only a person is told of each call and each episode: a trainer has the trace.
 """
 
+import json
 import logging
 import sys
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+Format = Literal["text", "json"]
 
 activity = logging.getLogger("awm.activity")
 """Calls and episodes, as they come. Off, and nearly free, where nobody watches."""
@@ -13,6 +18,8 @@ _MOST_SHOWN = 100
 
 BRIEF = "brief"
 """The attribute of a record that a person reads in place of its message, which is for programs."""
+FIELDS = "fields"
+"""The attribute of a record with what it says, by name: in JSON they stand beside its message."""
 
 
 class _ShortFormatter(logging.Formatter):
@@ -27,14 +34,33 @@ class _ShortFormatter(logging.Formatter):
         return line if record.levelno <= logging.INFO else f"{record.asctime} {record.levelname} {record.message}"
 
 
-def to_standard_error(*, watched: bool) -> None:
+class JsonFormatter(logging.Formatter):
+    """A JSON object a line: `time`, `level`, `logger`, `message`, the record's own fields, `exception`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": getattr(record, BRIEF, None) or record.getMessage(),
+            **getattr(record, FIELDS, {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def to_standard_error(*, watched: bool, form: Format = "text") -> None:
     """Sends the log of this process to standard error.
 
     Args:
         watched: Whether a person reads it.
+        form: How; JSON is for programs, whether a person watches or not.
     """
     handler = logging.StreamHandler(sys.stderr)
-    if watched:
+    if form == "json":
+        handler.setFormatter(JsonFormatter())
+    elif watched:
         handler.setFormatter(_ShortFormatter())
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
