@@ -167,7 +167,11 @@ def all_(
     if families or blueprint:
         raise typer.BadParameter("--families and --blueprint go with --provider builtin")
     options = pipeline.Options(
-        num_tasks=num_tasks, max_retry=max_retry, mode=verifier_mode, max_concurrency=terms.max_concurrency
+        num_tasks=num_tasks,
+        max_retry=max_retry,
+        mode=verifier_mode,
+        gates=gate_level,
+        max_concurrency=terms.max_concurrency,
     )
     growth = growing.Growth(target_count=target_count, max_retries=max_retry)
 
@@ -247,7 +251,11 @@ def regenerate(
     wish = regenerating.Wish(gen_running.scenario_name(name), gen_running.stage_name(first), feedback)
     terms = dataclasses.replace(terms, gate_level=gate_level)
     options = pipeline.Options(
-        num_tasks=num_tasks, max_retry=max_retry, mode=verifier_mode, max_concurrency=terms.max_concurrency
+        num_tasks=num_tasks,
+        max_retry=max_retry,
+        mode=verifier_mode,
+        gates=gate_level,
+        max_concurrency=terms.max_concurrency,
     )
     made: list[int] = []
 

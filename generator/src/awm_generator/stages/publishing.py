@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from awm_generator import prompts
-from awm_generator.awm_files import drafts, importing, rows
+from awm_generator.awm_files import drafts, importing, probing, rows
 from awm_generator.stages import solutions
 from awm_runtime import errors
 from awm_runtime.bundle import database, model, reading, writing
@@ -48,6 +48,20 @@ def draft(
         }
     )
     return dataclasses.replace(made, tasks=tasks, scenario=scenario, source={})
+
+
+def served(draft: model.Bundle) -> model.Bundle:
+    """A draft with its tools, written down, so that an instance can serve it.
+
+    Raises:
+        Quarantined: its code does not load.
+    """
+    written = writing.write(draft, draft.root)
+    probe = probing.probe(written.root)
+    if not probe.ok:
+        error = probe.error or probing.ProbeError(reason="for no reason given")
+        raise drafts.Quarantined(f"its code does not import: {error.reason}", detail=error.detail)
+    return writing.write(dataclasses.replace(written, tools=probe.tools), written.root)
 
 
 def publish(

@@ -11,7 +11,7 @@ from awm_fleet import examples
 from awm_generator.awm_files import exporting, rows
 from awm_generator.double import jobs, scripts
 from awm_generator.model import language, scripted
-from awm_generator.stages import asking, databases, outcomes, solutions, solving, trials
+from awm_generator.stages import asking, databases, outcomes, proving, solutions, solving, trials
 from awm_runtime.bundle import reading
 
 
@@ -47,10 +47,11 @@ class World:
             if each.task_idx == number and "verify_task_completion" in (each.verification.code or "")
         )
 
-    async def solved(self, *, max_retry: int = 2) -> outcomes.Outcome:
+    async def solved(self, *, max_retry: int = 2, level: proving.Level = "none") -> outcomes.Outcome:
         session = asking.Session(model=self.model, stage="oracle", scenario="clinic", max_retry=max_retry)
         async with trials.Trials() as ran:
-            return await solving.Solver(self.originals, session, ran, file=self.file).solve()
+            gates = proving.Gates(self.originals, ran, level)
+            return await solving.Solver(self.originals, session, ran, gates, file=self.file).solve()
 
     def _answer(self, request: language.Request) -> str:
         job = jobs.recognised([{"role": each.role, "content": each.content} for each in request.messages])
@@ -104,6 +105,36 @@ def test_wrong_calls_are_shown_what_came_of_them_and_mended(world: World) -> Non
     assert "1. list_services({}) ->" in evidence
     assert "rows that changed: none" in evidence
     assert "the verifier says: others" in evidence
+
+
+LENIENT = """
+def verify_task_completion(initial_db_path, final_db_path, final_answer=None):
+    same = open(initial_db_path, "rb").read() == open(final_db_path, "rb").read()
+    return {"result": "others" if same else "complete"}
+"""
+
+
+def test_a_verifier_that_near_misses_pass_is_shown_one_and_replaced(world: World) -> None:
+    right = world.verifier(0)
+    _replace(world, 0, LENIENT)
+    row, lost = solve(world, level="semantic")
+    assert (len(row.oracles), lost) == (2, ())
+    assert row.repairs.verifiers == {0: right.strip() + "\n"}
+    [request] = world.asked("verifier_code")
+    problem = request.messages[-1].content
+    assert "The verifier judges wrongly" in problem
+    assert "semantic.mutants: 0: complete, though " in problem
+    assert 'verdict: {"result": "complete"}' in problem
+
+
+def test_a_verifier_that_near_misses_go_on_passing_is_said_so(world: World) -> None:
+    _replace(world, 0, LENIENT)
+    world.told["verifier_code"] = [f"```python{LENIENT}```"] * 9
+    row, lost = solve(world, level="semantic", max_retry=1)
+    assert len(row.oracles) == 2
+    [casualty] = lost
+    assert casualty.subject == "verifier 0"
+    assert casualty.reason.startswith("semantic.")
 
 
 def test_a_verifier_that_refuses_a_right_solution_is_replaced(world: World) -> None:
