@@ -65,7 +65,7 @@ def test_seeds_become_whole_bundles_with_proven_tasks(finished: tuple[Path, doub
         assert provenance.prompts.startswith("sha256:")
 
 
-def test_every_file_loads_in_the_importer(finished: tuple[Path, doubles.Double], tmp_path: Path) -> None:
+def test_every_file_loads_whole_in_the_importer(finished: tuple[Path, doubles.Double], tmp_path: Path) -> None:
     folder, _ = finished
     found = rows.load(folder)
     assert list(found) == ["clinic", "larch_street_library"]
@@ -75,6 +75,9 @@ def test_every_file_loads_in_the_importer(finished: tuple[Path, doubles.Double],
         assert imported.reason is None
         assert imported.bundle is not None
         assert imported.bundle.scenario.tier == "silver"
+        made = reading.read(folder / "bundles" / originals.name)
+        for part in ("tasks", "verifiers", "environment", "schema_sql", "seed_sql", "tools"):
+            assert getattr(imported.bundle, part) == getattr(made, part), part
 
 
 def test_the_key_is_nowhere(finished: tuple[Path, doubles.Double]) -> None:

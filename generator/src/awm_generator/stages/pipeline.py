@@ -244,12 +244,11 @@ async def _oracle(bench: Bench, originals: rows.Originals, session: asking.Sessi
 
 
 async def _bundle(bench: Bench, originals: rows.Originals, session: asking.Session) -> outcomes.Outcome:
-    solved = paths.solved(originals)
     hint = bench.options.hints.get(originals.name)
     maker = publishing.Maker(model=session.model.name)
     root = bench.files.bundles / originals.name
     generation = hint.generation if hint else await bench.ran.beside(lambda: publishing.generation(root))
-    await bench.ran.beside(lambda: publishing.publish(originals, solved, root, maker, generation=generation))
+    await bench.ran.beside(lambda: publishing.publish(originals, root, maker, generation=generation))
     return outcomes.Outcome(())
 
 

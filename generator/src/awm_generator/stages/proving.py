@@ -8,7 +8,7 @@ from typing import Literal
 
 from awm_generator.awm_files import rows
 from awm_generator.gates import protocol, registry
-from awm_generator.stages import asking, publishing, solutions, trials
+from awm_generator.stages import asking, publishing, trials
 
 Level = Literal["none", "static", "runtime", "semantic"]
 """How far a run gates what it makes."""
@@ -56,11 +56,11 @@ class Gates:
         single = {**self.originals.single, rows.REQUIRED[0]: row}
         originals = dataclasses.replace(self.originals, single=single, verifiers=[])
         runs = self.level != "static" and originals.row(rows.SampleRow) is not None
-        defects = await self._defects(originals, None, "runtime" if runs else "static", ENVIRONMENT)
+        defects = await self._defects(originals, "runtime" if runs else "static", ENVIRONMENT)
         if defects:
             raise asking.Broken(complaint("The module loads, but not all holds", defects))
 
-    async def verifiers(self, row: solutions.OracleRow) -> dict[int, str]:
+    async def verifiers(self, row: rows.OracleRow) -> dict[int, str]:
         """What verifiers get wrong, by task number, as text for the model; only with the semantic gates.
 
         Args:
@@ -68,7 +68,7 @@ class Gates:
         """
         if self.level != "semantic":
             return {}
-        defects = await self._defects(self.originals, row, "semantic", VERIFIERS)
+        defects = await self._defects(rows.with_oracles(self.originals, row), "semantic", VERIFIERS)
         numbers = {int(defect.subject) for defect in defects if defect.subject.isdecimal()}
         return {
             number: complaint("The verifier judges wrongly", [each for each in defects if each.subject == str(number)])
@@ -78,14 +78,13 @@ class Gates:
     async def _defects(
         self,
         originals: rows.Originals,
-        solved: solutions.OracleRow | None,
         level: protocol.Level,
         wanted: frozenset[str],
     ) -> list[protocol.Defect]:
         maker = publishing.Maker(model="")
 
         def made(folder: Path) -> Path:
-            return publishing.served(publishing.draft(originals, solved, folder / originals.name, maker)).root
+            return publishing.served(publishing.draft(originals, folder / originals.name, maker)).root
 
         report = await self.ran.gated(made, level)
         return [each for each in report.defects if each.gate in wanted and each.severity != "warn"]

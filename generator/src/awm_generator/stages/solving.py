@@ -20,7 +20,6 @@ from awm_generator.stages import (
     playing,
     proving,
     publishing,
-    solutions,
     trials,
     verifiers,
 )
@@ -108,7 +107,7 @@ class Solver:
 
     async def _all(self, world: _World, code: str | None, *, blame_code: bool) -> outcomes.Outcome:
         world.repairs["full_code"] = code
-        solved: list[solutions.Solution] = []
+        solved: list[rows.Solution] = []
         lost: list[outcomes.Casualty] = []
         for number in sorted(world.tasks):
             try:
@@ -116,15 +115,15 @@ class Solver:
             except outcomes.Quarantined as exc:
                 lost.append(outcomes.Casualty(f"task {number}", str(exc), exc.detail))
             else:
-                solved.append(solutions.Solution(task_idx=number, oracle=oracle))
+                solved.append(rows.Solution(task_idx=number, oracle=oracle))
         lost += await self._proven(world, solved)
         return outcomes.Outcome((self._row(world, solved),), tuple(lost))
 
-    def _row(self, world: _World, solved: Sequence[solutions.Solution]) -> solutions.OracleRow:
-        repairs = solutions.Repairs.model_validate(world.repairs)
-        return solutions.OracleRow(scenario=self._originals.title, oracles=tuple(solved), repairs=repairs)
+    def _row(self, world: _World, solved: Sequence[rows.Solution]) -> rows.OracleRow:
+        repairs = rows.Repairs.model_validate(world.repairs)
+        return rows.OracleRow(scenario=self._originals.title, oracles=tuple(solved), repairs=repairs)
 
-    async def _proven(self, world: _World, solved: Sequence[solutions.Solution]) -> list[outcomes.Casualty]:
+    async def _proven(self, world: _World, solved: Sequence[rows.Solution]) -> list[outcomes.Casualty]:
         """Mends verifiers until the gates agree with what they say, or the tries are used up; what is left of that."""
         known = {each.task_idx: each.oracle for each in solved}
         wrong = await self._gates.verifiers(self._row(world, solved))
@@ -280,15 +279,14 @@ class Solver:
     @contextlib.asynccontextmanager
     async def _world(self, code: str | None) -> AsyncIterator[_World]:
         """An instance of the scenario, with `code` in place of its own where that is given."""
-        repairs = solutions.Repairs(full_code=code)
-        row = solutions.OracleRow(scenario=self._originals.title, oracles=(), repairs=repairs)
+        repairs = rows.Repairs(full_code=code)
+        row = rows.OracleRow(scenario=self._originals.title, oracles=(), repairs=repairs)
         with tempfile.TemporaryDirectory(prefix="awm-oracle-") as name:
             folder = Path(name)
             root = folder / self._originals.name
             maker = publishing.Maker(model=self._session.model.name)
-            bundle = await self._ran.beside(
-                lambda: publishing.served(publishing.draft(self._originals, row, root, maker))
-            )
+            originals = rows.with_oracles(self._originals, row)
+            bundle = await self._ran.beside(lambda: publishing.served(publishing.draft(originals, root, maker)))
             facts = await self._ran.beside(lambda: verifiers.Facts.of(_database(bundle, folder / "seed.db")))
             async with _hosted(bundle.root, folder / "plays") as host:
                 sources = {int(task): text for (task, mode), text in bundle.verifiers.items() if mode == "code"}

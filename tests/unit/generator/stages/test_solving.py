@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from awm_fleet import examples
-from awm_generator.awm_files import exporting, rows
+from awm_generator.awm_files import exporting, rows, solutions
 from awm_generator.double import jobs, scripts
 from awm_generator.model import language, scripted
-from awm_generator.stages import asking, databases, outcomes, proving, solutions, solving, trials
+from awm_generator.stages import asking, databases, outcomes, proving, solving, trials
 from awm_runtime.bundle import reading
 
 
@@ -64,10 +64,10 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path, 2)
 
 
-def solve(world: World, **options: Any) -> tuple[solutions.OracleRow, tuple[outcomes.Casualty, ...]]:
+def solve(world: World, **options: Any) -> tuple[rows.OracleRow, tuple[outcomes.Casualty, ...]]:
     outcome = asyncio.run(world.solved(**options))
     [row] = outcome.rows
-    assert isinstance(row, solutions.OracleRow)
+    assert isinstance(row, rows.OracleRow)
     return row, outcome.casualties
 
 
@@ -75,7 +75,7 @@ def test_tasks_are_solved_in_episodes_and_judged(world: World) -> None:
     row, lost = solve(world)
     assert [each.task_idx for each in row.oracles] == [0, 1]
     assert lost == ()
-    assert row.repairs == solutions.Repairs()
+    assert row.repairs == rows.Repairs()
     assert len(world.asked("oracle")) == 2
 
 
@@ -148,7 +148,7 @@ def test_a_verifier_that_refuses_a_right_solution_is_replaced(world: World) -> N
     row, lost = solve(world)
     assert (len(row.oracles), lost) == (2, ())
     assert row.repairs.verifiers == {0: right.strip() + "\n"}
-    mended = solutions.applied(world.originals, row)
+    mended = solutions.applied(rows.with_oracles(world.originals, row))
     assert [each.verification.code for each in mended.verifiers if each.task_idx == 0] == [right.strip() + "\n"]
 
 
@@ -172,7 +172,7 @@ def test_a_task_that_cannot_be_done_gets_another_text_and_verifier(world: World)
     row, lost = solve(world)
     assert (len(row.oracles), lost) == (2, ())
     assert row.repairs.tasks == {0: "A clearer text of the task."}
-    mended = solutions.applied(world.originals, row).row(rows.TasksRow)
+    mended = solutions.applied(rows.with_oracles(world.originals, row)).row(rows.TasksRow)
     assert mended is not None
     assert mended.tasks[0] == "A clearer text of the task."
 
