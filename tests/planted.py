@@ -98,6 +98,16 @@ def in_verifier(task_id: str, old: str, new: str) -> Change:
     return change
 
 
+def with_evidence(task_id: str, body: str) -> Change:
+    """A sql mode verifier in place of the code mode one."""
+
+    def change(bundle: model.Bundle) -> model.Bundle:
+        source = f"def verify_task(initial_db_path, final_db_path):\n    {body}\n"
+        return dataclasses.replace(bundle, verifiers={(task_id, "sql"): source})
+
+    return change
+
+
 def in_scenario(**parts: Any) -> Change:
     return lambda bundle: dataclasses.replace(bundle, scenario=bundle.scenario.model_copy(update=parts))
 

@@ -50,6 +50,20 @@ PLANTS = (
         task="two-fines",
     ),
     planted.Plant(
+        "evidence that shows nothing",
+        "semantic.untouched",
+        planted.with_evidence("soil-cancel", "return {'rows': 7}"),
+        ("semantic.oracle",),
+        task="soil-cancel",
+    ),
+    planted.Plant(
+        "evidence that is none",
+        "semantic.untouched",
+        planted.with_evidence("soil-cancel", "return 7"),
+        ("semantic.oracle",),
+        task="soil-cancel",
+    ),
+    planted.Plant(
         "a verifier that does not hear",
         "semantic.answerless",
         planted.in_verifier("two-fines", 'says(final_answer, "4.50", "4.5", "4,50", "450")', "True"),

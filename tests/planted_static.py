@@ -7,7 +7,7 @@ import planted
 _ROUTE = '@app.{}("{}", operation_id="{}", summary="More")\ndef {}(session: Database) -> BranchList:\n    {}\n'
 
 
-def _route(method: str, path: str, name: str, body: str = "return list_branches(session)") -> str:
+def route(method: str, path: str, name: str, body: str = "return list_branches(session)") -> str:
     return _ROUTE.format(method, path, name, f"more_{name}", body)
 
 
@@ -90,24 +90,24 @@ PLANTS = (
     ),
     planted.Plant("a schema that is none", "static.openapi", planted.in_tool("get_me", inputSchema={"type": "objekt"})),
     planted.Plant(
-        "a name that is taken", "static.tool-names", planted.with_code(_route("get", "/api/more", "list_branches"))
+        "a name that is taken", "static.tool-names", planted.with_code(route("get", "/api/more", "list_branches"))
     ),
-    planted.Plant("a reserved name", "static.tool-names", planted.with_code(_route("get", "/api/tools", "list_tools"))),
+    planted.Plant("a reserved name", "static.tool-names", planted.with_code(route("get", "/api/tools", "list_tools"))),
     planted.Plant("a list of objects", "static.flat-schemas", planted.in_tool("return_loan", inputSchema=_ORDER)),
     planted.Plant("a choice that no row may hold", "static.enums", planted.in_tool("return_loan", inputSchema=_CHOICE)),
     planted.Plant(
         "a literal route too late",
         "static.routes",
-        planted.with_code(_route("get", "/api/titles/popular", "list_popular")),
+        planted.with_code(route("get", "/api/titles/popular", "list_popular")),
     ),
     planted.Plant(
-        "a route that is there twice", "static.routes", planted.with_code(_route("get", "/api/branches", "list_houses"))
+        "a route that is there twice", "static.routes", planted.with_code(route("get", "/api/branches", "list_houses"))
     ),
     planted.Plant(
-        "a GET that deletes", "static.verbs", planted.with_code(_route("get", "/api/me/delete", "delete_account"))
+        "a GET that deletes", "static.verbs", planted.with_code(route("get", "/api/me/delete", "delete_account"))
     ),
     planted.Plant(
-        "a POST that lists", "static.verbs", planted.with_code(_route("post", "/api/me/everything", "list_everything"))
+        "a POST that lists", "static.verbs", planted.with_code(route("post", "/api/me/everything", "list_everything"))
     ),
     planted.Plant(
         "a tool list like a book", "static.tool-tokens", planted.in_tool("get_me", description="All about it. " * 5000)

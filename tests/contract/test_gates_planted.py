@@ -53,6 +53,22 @@ def test_a_planted_defect_is_found_by_its_gate_and_no_other(
     assert found <= {plant.gate, *plant.related}, [each for each in report.defects if each.gate != plant.gate]
 
 
+def test_evidence_that_shows_what_was_done_is_silver(worker: running.Worker, tmp_path: Path) -> None:
+    shows = "return {'same': open(initial_db_path, 'rb').read() == open(final_db_path, 'rb').read()}"
+    plant = planted.Plant("", "", planted.with_evidence("soil-cancel", shows), task="soil-cancel")
+    report = worker.gate(grown(plant, tmp_path), "semantic")
+    assert report.tier == "silver"  # a verdict is what gold takes
+    assert [(each.gate, each.detail) for each in report.defects] == [
+        ("semantic.oracle", "no code mode verifier judges it")
+    ]
+
+
+def test_a_verb_that_may_be_a_deed_is_only_told(worker: running.Worker, tmp_path: Path) -> None:
+    route = planted_static.route("post", "/api/parcels/fetch", "fetch_parcels")
+    report = worker.gate(grown(planted.Plant("", "", planted.with_code(route), tools=True), tmp_path), "static")
+    assert [(each.gate, each.severity) for each in report.defects] == [("static.verbs", "warn")]
+
+
 def test_every_gate_finds_a_planted_defect() -> None:
     # What ends the process is planted in the tests of containment.
     assert {gate.id for gate in registry.GATES} - {plant.gate for plant in ALL} == {"runtime.survives"}

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import disks
 import doubles
 import generating
 import pytest
@@ -65,7 +66,7 @@ def test_seeds_become_whole_bundles_with_proven_tasks(finished: tuple[Path, doub
         assert provenance.prompts.startswith("sha256:")
 
 
-def test_every_file_loads_in_the_importer(finished: tuple[Path, doubles.Double], tmp_path: Path) -> None:
+def test_every_file_loads_whole_in_the_importer(finished: tuple[Path, doubles.Double], tmp_path: Path) -> None:
     folder, _ = finished
     found = rows.load(folder)
     assert list(found) == ["clinic", "larch_street_library"]
@@ -75,6 +76,9 @@ def test_every_file_loads_in_the_importer(finished: tuple[Path, doubles.Double],
         assert imported.reason is None
         assert imported.bundle is not None
         assert imported.bundle.scenario.tier == "silver"
+        made = reading.read(folder / "bundles" / originals.name)
+        for part in ("tasks", "verifiers", "environment", "schema_sql", "seed_sql", "tools"):
+            assert getattr(imported.bundle, part) == getattr(made, part), part
 
 
 def test_the_key_is_nowhere(finished: tuple[Path, doubles.Double]) -> None:
@@ -241,3 +245,39 @@ def test_sql_mode_ends_with_evidence_and_without_oracles(double: doubles.Double,
     bundle = reading.read(tmp_path / "outputs/bundles/clinic")
     assert {mode for _, mode in bundle.verifiers} == {"sql"}
     assert (tmp_path / "outputs/gen_verifier.jsonl").exists()
+
+
+def test_a_quota_that_ends_in_the_middle_keeps_what_is_done(double: doubles.Double, tmp_path: Path) -> None:
+    lines = [json.dumps({"name": f"Shop {number}", "description": "Sells things."}) for number in range(5)]
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "gen_scenario.jsonl").write_text("\n".join(lines) + "\n")
+    double.cue("quota", job="task", skip=3)
+    words = ("task", "--num_tasks", "2", "--max_concurrency", "1")
+    stopped = generating.gen(tmp_path, *words, double=double)
+    assert stopped.returncode == 1
+    assert stopped.stderr.count("exceeded your current quota") == 1
+    kept = (tmp_path / "outputs" / "gen_tasks.jsonl").read_text()
+    assert kept.count("\n") == 3
+    done = generating.gen(tmp_path, *words, double=double)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "outputs" / "gen_tasks.jsonl").read_text().startswith(kept)
+    assert double.stats()["jobs"]["task"] == 5 + 1  # the one that was refused
+    assert double.stats()["answered_again"] == 0
+
+
+def test_a_full_disk_stops_a_run_with_its_words(double: doubles.Double, seeds: Path, tmp_path: Path) -> None:
+    with disks.full(at_bytes=6000):
+        done = generating.gen(tmp_path, "all", "--input", "seeds.txt", *SMALL, double=double)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "cannot be written" in done.stderr
+    assert not (tmp_path / "outputs" / "bundles").exists()
+
+
+def test_seeds_that_are_the_same_or_nameless_are_named(double: doubles.Double, tmp_path: Path) -> None:
+    (tmp_path / "seeds.txt").write_text("Clinic\nclinic\n図書館\n")
+    words = ("scenario", "--input_path", "seeds.txt", "--target_count", "1")
+    done = generating.gen(tmp_path, *words, double=double)
+    assert done.returncode == 0, done.stderr
+    assert "図書館" in done.stderr
+    assert (tmp_path / "outputs" / "gen_scenario.jsonl").read_text().count("\n") == 1

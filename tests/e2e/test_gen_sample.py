@@ -9,6 +9,8 @@ import doubles
 import generating
 import pytest
 
+from awm_generator.awm_files import importing, rows
+from awm_generator.gates import running
 from awm_runtime.bundle import reading
 
 
@@ -18,12 +20,15 @@ def double(sample: Path) -> Iterator[doubles.Double]:
         yield running
 
 
+UNGATED = ("--gate_level", "none")
+"""Half of the sample's operations answer trivial probes with 5xx: gates would send their code back."""
+
 STAGES = {
     "task": ("--input", "sample/gen_scenario.jsonl"),
     "db": ("--input", "sample/gen_tasks.jsonl", "--error_threshold", "0.1"),
     "sample": ("--input_task", "sample/gen_tasks.jsonl", "--input_db", "sample/gen_db.jsonl"),
     "spec": ("--input_task", "sample/gen_tasks.jsonl", "--input_db", "sample/gen_db.jsonl"),
-    "env": ("--input_spec", "sample/gen_spec.jsonl", "--input_db", "sample/gen_db.jsonl"),
+    "env": ("--input_spec", "sample/gen_spec.jsonl", "--input_db", "sample/gen_db.jsonl", *UNGATED),
     "verifier": ("--input_task", "sample/gen_tasks.jsonl", "--mode", "code", "--allowed_scenarios", "Rover"),
 }
 
@@ -48,6 +53,68 @@ def test_a_stage_works_from_files_of_the_public_pipeline(
         assert summary["done"] >= 1
 
 
+ORACLES = {
+    0: [
+        {
+            "tool": "create_pet",
+            "arguments": {
+                "name": "Milo",
+                "species": "dog",
+                "breed": "Golden Retriever",
+                "sex": "male",
+                "age_years": 3,
+                "behavior_notes": "friendly with dogs, nervous around fireworks",
+                "emergency_contact_name": "Sara Kim",
+                "emergency_contact_phone": "+1-415-555-0139",
+            },
+            "save": "pet",
+        },
+        *(
+            {
+                "tool": "create_pet_vaccination",
+                "arguments": {"pet_id": {"$from": "pet.id"}, "vaccine_type": vaccine, "administered_on": day},
+            }
+            for vaccine, day in (("rabies", "2025-01-10"), ("dhpp", "2024-11-02"))
+        ),
+    ],
+    3: [
+        {
+            "tool": "send_message",
+            "arguments": {
+                "thread_code": "MSG-70001",
+                "body": "Can you confirm you\u2019re comfortable administering an oral flea tablet after the walk "
+                "if I leave it on the counter?",
+            },
+        }
+    ],
+}
+"""Calls that solve two of Rover's tasks."""
+
+
+def test_tasks_of_the_sample_are_proven_by_the_oracle_stage(
+    double: doubles.Double, sample: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "outputs").mkdir()
+    for file in sample.glob("gen_*.jsonl"):
+        (tmp_path / "outputs" / file.name).symlink_to(file)
+    for number, calls in ORACLES.items():
+        text = json.dumps({"calls": calls, "answer": None})
+        double.cue("reply", job="oracle", scenario="Rover", number=number, times=1, text=text)
+    words = ("--input_verifier", str(sample / "gen_verifier.jsonl"), "--allowed_scenarios", "Rover", *UNGATED)
+    done = generating.gen(tmp_path, "oracle", *words, "--max_retry", "0", double=double)
+    assert done.returncode == 3, done.stderr  # no script has calls for the other tasks
+    found = rows.load(tmp_path / "outputs")["rover"]
+    solved = found.row(rows.OracleRow)
+    assert solved is not None
+    assert [each.task_idx for each in solved.oracles] == [0, 3]
+    imported = importing.import_one(found, tmp_path / "bundles").bundle
+    assert imported is not None
+    gated = {each.name: each for each in running.run([imported.root])}["rover"].report
+    assert gated is not None
+    unproven = {defect.subject for defect in gated.of("semantic.oracle")}
+    assert unproven == {task.id for task in imported.tasks} - {"0", "3"}
+
+
 def test_regenerating_rover_from_its_code_runs_the_later_stages_only(
     double: doubles.Double, sample: Path, tmp_path: Path
 ) -> None:
@@ -69,8 +136,8 @@ def test_regenerating_rover_from_its_code_runs_the_later_stages_only(
     assert bundle.scenario.title == "Rover"
     unchanged = ("gen_scenario.jsonl", "gen_tasks.jsonl", "gen_db.jsonl", "gen_sample.jsonl", "gen_spec.jsonl")
     assert {name: (folder / name).read_bytes() for name in unchanged} == {name: before[name] for name in unchanged}
-    rows = [json.loads(line) for line in (folder / "gen_envs.jsonl").read_text().splitlines()]
-    assert len(rows) == 4
+    written = [json.loads(line) for line in (folder / "gen_envs.jsonl").read_text().splitlines()]
+    assert len(written) == 4
     assert not (folder / ".awm" / "next" / "rover").exists()
 
 

@@ -165,7 +165,11 @@ def all_(
     if (order := _order(terms, target_count, seed, families, blueprint)) is not None:
         raise typer.Exit(gen_builtin.generate(output_dir, order, as_json=terms.as_json))
     options = pipeline.Options(
-        num_tasks=num_tasks, max_retry=max_retry, mode=verifier_mode, max_concurrency=terms.max_concurrency
+        num_tasks=num_tasks,
+        max_retry=max_retry,
+        mode=verifier_mode,
+        gates=gate_level,
+        max_concurrency=terms.max_concurrency,
     )
     growth = growing.Growth(target_count=target_count, max_retries=max_retry)
 
@@ -262,7 +266,11 @@ def regenerate(
     wish = regenerating.Wish(gen_running.scenario_name(name), gen_running.stage_name(first), feedback)
     terms = dataclasses.replace(terms, gate_level=gate_level)
     options = pipeline.Options(
-        num_tasks=num_tasks, max_retry=max_retry, mode=verifier_mode, max_concurrency=terms.max_concurrency
+        num_tasks=num_tasks,
+        max_retry=max_retry,
+        mode=verifier_mode,
+        gates=gate_level,
+        max_concurrency=terms.max_concurrency,
     )
     generation = gen_next.make(terms, output_dir, wish, options)
     if terms.as_json:

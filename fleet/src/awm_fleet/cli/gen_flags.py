@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from awm_fleet.cli import gen_gating, gen_running, locating
-from awm_generator.stages import pipeline
+from awm_fleet.cli import gen_running, locating
+from awm_generator.stages import pipeline, proving
 
 Model = Annotated[
     str | None,
@@ -39,7 +39,11 @@ ErrorThreshold = Annotated[
     typer.Option("--error_threshold", min=0, max=1, help="The share of statements that may fail and are left out."),
 ]
 GateLevel = Annotated[
-    gen_gating.Level, typer.Option("--gate_level", help="How far the bundles are gated; none leaves that to awm gate.")
+    proving.Level,
+    typer.Option("--gate_level", help="How far code, verifiers and bundles are gated; none leaves that to awm gate."),
+]
+StageGateLevel = Annotated[
+    proving.Level, typer.Option("--gate_level", help="How far it is gated as it is made; none leaves that to awm gate.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 

@@ -4,13 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from awm_fleet.cli import output
 from awm_generator.gates import running
+from awm_generator.stages import proving
 from awm_runtime.bundle import model
-
-Level = Literal["none", "static", "runtime", "semantic"]
 
 _TIERS: tuple[model.Tier, ...] = ("gold", "silver", "bronze", "quarantined")
 
@@ -35,7 +33,7 @@ class Verdict:
         return self.tier in (None, "quarantined")
 
 
-def gated(bundles: Sequence[Path], level: Level) -> list[Verdict]:
+def gated(bundles: Sequence[Path], level: proving.Level) -> list[Verdict]:
     """Gates bundles under a bar; those that were gated before, and have not changed since, are not gated again."""
     if level == "none" or not bundles:
         return []

@@ -13,7 +13,7 @@ import typer
 from awm_fleet.cli import gen_gating, output
 from awm_generator import errors
 from awm_generator.model import endpoints, ledger, opening, prices
-from awm_generator.stages import journals, paths, pipeline, running, trials
+from awm_generator.stages import journals, paths, pipeline, proving, running, trials
 
 EXIT_PARTLY = 3
 
@@ -31,7 +31,7 @@ class Terms:
     prices: Path | None = None
     max_cost: float | None = None
     max_concurrency: int = 32
-    gate_level: gen_gating.Level = "semantic"
+    gate_level: proving.Level = "semantic"
     as_json: bool = False
 
 

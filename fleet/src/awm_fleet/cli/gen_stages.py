@@ -123,12 +123,21 @@ def env(
     allowed_scenarios: flags.Allowed = None,
     limit: flags.Limit = None,
     max_retry: flags.MaxRetry = _RETRY,
+    gate_level: flags.StageGateLevel = "semantic",
     *,
     terms: gen_running.Terms,
 ) -> None:
-    """Write each scenario's FastAPI module, and load it in a confined process."""
+    """Write each scenario's FastAPI module, load it in a confined process, and run its gates.
+
+    The static and runtime gates judge it on the rows of gen_sample.jsonl beside the output; what they find goes back
+    to the model with its counterexample. Without rows only the static ones can.
+    """
     options = pipeline.Options(
-        only=flags.only(allowed_scenarios), limit=limit, max_retry=max_retry, max_concurrency=terms.max_concurrency
+        only=flags.only(allowed_scenarios),
+        limit=limit,
+        max_retry=max_retry,
+        gates=gate_level,
+        max_concurrency=terms.max_concurrency,
     )
     _run("env", terms, options, output_, spec=input_spec, db=input_db, databases=database_dir)
 
@@ -177,16 +186,22 @@ def oracle(
     allowed_scenarios: flags.Allowed = None,
     limit: flags.Limit = None,
     max_retry: flags.MaxRetry = _RETRY,
+    gate_level: flags.StageGateLevel = "semantic",
     *,
     terms: gen_running.Terms,
 ) -> None:
     """Solve each task in a real episode, and mend what stands in the way.
 
     The verifier judges the calls. Where they are not accepted, the model says what is to blame: the calls, the
-    verifier, the task or the code; that is mended, and the task is played again.
+    verifier, the task or the code; that is mended, and the task is played again. In the end the semantic gates try
+    the verifiers with near misses and other right ways; one that judges these wrongly is written again.
     """
     options = pipeline.Options(
-        only=flags.only(allowed_scenarios), limit=limit, max_retry=max_retry, max_concurrency=terms.max_concurrency
+        only=flags.only(allowed_scenarios),
+        limit=limit,
+        max_retry=max_retry,
+        gates=gate_level,
+        max_concurrency=terms.max_concurrency,
     )
     given: dict[str, Path] = {stage: input_dir / file for stage, file in paths.FILES.items() if stage != "oracle"}
     if input_verifier is not None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from awm_generator.awm_files import databases, dates, module_state, rows, verifiers, wall_clock
+from awm_generator.awm_files import databases, dates, module_state, rows, solutions, verifiers, wall_clock
 from awm_runtime.bundle import model
 
 
@@ -24,11 +24,12 @@ class Quarantined(Exception):
 
 
 def draft(originals: rows.Originals, root: Path, clock: datetime | None) -> model.Bundle:
-    """The bundle that `originals` come to, with the defects that its texts show in its report.
+    """The bundle that `originals` come to, with the oracles that were found, and the defects that its texts show.
 
     Raises:
         Quarantined: there is no code, or nothing of the database can be made.
     """
+    given, originals = originals, solutions.applied(originals)
     environment, schema = originals.row(rows.EnvRow), originals.row(rows.DbRow)
     if environment is None or schema is None:
         file = rows.REQUIRED[1 if environment else 0]
@@ -77,7 +78,7 @@ def draft(originals: rows.Originals, root: Path, clock: datetime | None) -> mode
         tools=(),
         verifiers=sources,
         report=model.Report(findings=findings),
-        source=_kept(originals),
+        source=_kept(given),
     )
 
 
@@ -104,7 +105,12 @@ def _tasks(originals: rows.Originals) -> tuple[tuple[model.Task, ...], list[mode
         )
         for number in texts.keys() - usable.keys()
     ]
-    return tuple(model.Task(id=str(number), instruction=text) for number, text in usable.items()), findings
+    solved = originals.row(rows.OracleRow)
+    oracles = {each.task_idx: each.oracle for each in solved.oracles} if solved is not None else {}
+    tasks = (
+        model.Task(id=str(number), instruction=text, oracle=oracles.get(number)) for number, text in usable.items()
+    )
+    return tuple(tasks), findings
 
 
 def _is_text(value: object) -> bool:

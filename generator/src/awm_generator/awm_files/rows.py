@@ -1,5 +1,6 @@
 """The rows of AWM's JSON Lines files, read and joined by scenario."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,6 +11,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 import pydantic
 
 from awm_runtime import errors, names
+from awm_runtime.bundle import model
 
 _Row = TypeVar("_Row", bound="Row")
 _Part = TypeVar("_Part", "Table", "TableSample")
@@ -152,7 +154,40 @@ class SidecarRow(Row):
     bundle: dict[str, Any]
 
 
+class Solution(pydantic.BaseModel):
+    """The oracle of one task."""
+
+    model_config = pydantic.ConfigDict(frozen=True)
+
+    task_idx: int
+    oracle: model.Oracle
+
+
+class Repairs(pydantic.BaseModel):
+    """What had to be mended before the tasks could be solved; it stands in place of the other files' rows.
+
+    Attributes:
+        tasks: Texts by task number.
+        verifiers: Sources by task number.
+        full_code: The module, or None.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True)
+
+    tasks: dict[int, str] = {}
+    verifiers: dict[int, str] = {}
+    full_code: str | None = None
+
+
+class OracleRow(Row):
+    """A row of `gen_oracle.jsonl`, which is ours: what proves that tasks can be solved, and what that took to mend."""
+
+    oracles: tuple[Solution, ...]
+    repairs: Repairs = Repairs()
+
+
 SIDECAR = "awm_bundle.jsonl"
+ORACLES = "gen_oracle.jsonl"
 REQUIRED = ("gen_envs.jsonl", "gen_db.jsonl")
 EXPECTED = ("gen_tasks.jsonl", "gen_sample.jsonl", "gen_spec.jsonl")
 VERIFIERS = ("gen_verifier.jsonl", "gen_verifier.pure_code.jsonl")
@@ -164,6 +199,7 @@ KINDS: dict[str, type[Row]] = {
     "gen_spec.jsonl": SpecRow,
     "gen_envs.jsonl": EnvRow,
     SIDECAR: SidecarRow,
+    ORACLES: OracleRow,
 }
 
 
@@ -196,6 +232,11 @@ class Originals:
         """The name for display; files that join on the normalised one do not have it."""
         given = [row.scenario for row in (*self.single.values(), *self.verifiers)]
         return next((name for name in given if name != self.name), self.name)
+
+
+def with_oracles(originals: Originals, row: OracleRow) -> Originals:
+    """The rows of a scenario with other oracles."""
+    return dataclasses.replace(originals, single={**originals.single, ORACLES: row})
 
 
 def load(folder: Path) -> dict[str, Originals]:

@@ -57,7 +57,7 @@ class Judged:
     @property
     def complete(self) -> bool:
         """Whether the verifier gave all there is to give."""
-        return self.result is not None and self.result["result"] == "complete"
+        return self.result is not None and self.result.get("result") == "complete"
 
     def reply(self) -> sandbox.JudgeReply:
         """The same as the judge says it of a single verification."""
@@ -79,12 +79,14 @@ class TaskSeen:
     """A task and how its verifier judges.
 
     Attributes:
+        evidence: What a sql mode verifier gathers, where no code mode one judges: no verdict, but there to be compared.
         unplayable: Why its oracle cannot be played, where that is so.
         runs: What repeated runs on the oracle's state said; one distinct text where the verifier is steady.
     """
 
     task: model.Task
     judged: tuple[Judged, ...] = ()
+    evidence: tuple[Judged, ...] = ()
     unplayable: trials.Unplayable | None = None
     runs: frozenset[str] = frozenset()
 
@@ -120,6 +122,9 @@ def _task(
     own = [each for each in made if each.task == task.id]
     unplayable = next((each for each in own if isinstance(each, trials.Unplayable)), None)
     wanted = [each for each in own if isinstance(each, trials.Trial) and (folder / each.state).is_file()]
+    evidence = bundle.verifiers.get((task.id, "sql"))
+    if source is None and evidence is not None:
+        return TaskSeen(task, evidence=_evidence(evidence, wanted, folder, judges), unplayable=unplayable)
     if source is None or not wanted:
         return TaskSeen(task, unplayable=unplayable)
     shown = next((each for each in wanted if each.kind == "oracle"), wanted[0])
@@ -128,12 +133,21 @@ def _task(
     if all(result is None for result, _, _ in said):
         single = judges.run(_request(source, folder, folder / shown.state, shown.answer))
         if single.failure in ("timeout", "missing_function", "unavailable"):  # so would all of them
-            return TaskSeen(
-                task, tuple(Judged(each, None, single.failure, single.detail) for each in wanted), unplayable
-            )
+            failed = tuple(Judged(each, None, single.failure, single.detail) for each in wanted)
+            return TaskSeen(task, failed, unplayable=unplayable)
     again = _batch(source, repeated, folder, judges)
     judged = tuple(Judged(each, *what) for each, what in zip(wanted, said, strict=False))
-    return TaskSeen(task, judged, unplayable, frozenset(map(_text, [*said[len(wanted) :], *again])))
+    runs = frozenset(map(_text, [*said[len(wanted) :], *again]))
+    return TaskSeen(task, judged, unplayable=unplayable, runs=runs)
+
+
+def _evidence(
+    source: str, wanted: Sequence[trials.Trial], folder: Path, judges: sandbox.LocalJudge
+) -> tuple[Judged, ...]:
+    replies = [judges.run(_request(source, folder, folder / each.state, None, mode="sql")) for each in wanted]
+    return tuple(
+        Judged(each, reply.result, reply.failure, reply.detail) for each, reply in zip(wanted, replies, strict=True)
+    )
 
 
 _Said = tuple[dict[str, Any] | None, Failure | None, str]
@@ -173,8 +187,14 @@ def _text(said: _Said) -> str:
 
 
 def _request(
-    source: str, folder: Path, final: Path, answer: str | None, *, deadline_s: float = DEADLINE_S
+    source: str,
+    folder: Path,
+    final: Path,
+    answer: str | None,
+    *,
+    mode: Literal["code", "sql"] = "code",
+    deadline_s: float = DEADLINE_S,
 ) -> sandbox.JudgeRequest:
     return sandbox.JudgeRequest(
-        source=source, mode="code", initial=folder / "seed.db", final=final, answer=answer, deadline_s=deadline_s
+        source=source, mode=mode, initial=folder / "seed.db", final=final, answer=answer, deadline_s=deadline_s
     )

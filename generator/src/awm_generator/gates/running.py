@@ -111,7 +111,7 @@ def run(
         jobs: How many at a time; by default one per processor.
         again: Gate also what has such a report.
     """
-    workers = _Workers()
+    workers = Workers()
     count = max(1, min(jobs or os.cpu_count() or 1, len(paths)))
     try:
         with futures.ThreadPoolExecutor(max_workers=count) as pool:
@@ -120,7 +120,7 @@ def run(
         workers.close()
 
 
-class _Workers:
+class Workers:
     """Workers that are started as they are wanted, and used again."""
 
     def __init__(self) -> None:
@@ -150,7 +150,7 @@ class _Workers:
                 self._free.get_nowait().close()
 
 
-def _gated(path: Path, level: protocol.Level, again: bool, workers: _Workers) -> Gated:
+def _gated(path: Path, level: protocol.Level, again: bool, workers: Workers) -> Gated:
     try:
         bundle = reading.read(path)
     except errors.BundleError as exc:

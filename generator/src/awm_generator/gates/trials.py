@@ -78,16 +78,18 @@ class Examiner:
         self._tree: branching.Tree
 
     async def all(self) -> AsyncIterator[Made]:
-        """The trials of all tasks that a code verifier judges."""
+        """The trials of all tasks that have a verifier."""
         async with self._host.episode() as root:
             self._tree = branching.Tree(self._host, root)
             read = await self._read()
             for task in self._bundle.tasks:
-                if (task.id, "code") in self._bundle.verifiers:
-                    async for made in self._task(task, read):
-                        yield made
+                async for made in self._task(task, read):
+                    yield made
 
     async def _task(self, task: model.Task, read: "_End") -> AsyncIterator[Made]:
+        modes = [mode for mode in ("code", "sql") if (task.id, mode) in self._bundle.verifiers]
+        if not modes:
+            return
         yield Trial(task=task.id, kind="untouched", what="nothing was done", state=self._untouched())
         if read.state is not None:
             yield _trial(task, "reading", "tools that only read were called", read)
@@ -99,6 +101,8 @@ class Examiner:
             return
         solution, trial, wanted = played
         yield trial
+        if "code" not in modes:
+            return  # evidence is no verdict: only a judge could tell a near miss by it
         if task.answer is not None or solution.answer is not None:
             what = "all calls were made, and no answer was given"
             yield trial.model_copy(update={"kind": "answerless", "what": what, "answer": None})

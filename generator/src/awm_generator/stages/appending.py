@@ -29,7 +29,7 @@ def append(path: Path, text: str) -> None:
         finally:
             os.close(descriptor)
     except OSError as exc:
-        raise unwritable(path, exc) from exc
+        raise unwritable(path, exc.strerror) from exc
 
 
 def mend(path: Path) -> None:
@@ -52,7 +52,7 @@ def mend(path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as exc:
-        raise unwritable(path, exc) from exc
+        raise unwritable(path, exc.strerror) from exc
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -70,13 +70,13 @@ def replace(path: Path, data: bytes) -> None:
         finally:
             unfinished.unlink(missing_ok=True)
     except OSError as exc:
-        raise unwritable(path, exc) from exc
+        raise unwritable(path, exc.strerror) from exc
 
 
-def unwritable(path: Path, exc: OSError) -> errors.GenerationError:
+def unwritable(path: Path, why: str | None) -> errors.GenerationError:
     """The error for a disk that refuses a file."""
     return errors.GenerationError(
-        f"{path}: cannot be written: {exc.strerror}; what was done before is kept; run the same command again"
+        f"{path}: cannot be written: {why}; what was done before is kept; run the same command again"
     )
 
 

@@ -101,6 +101,14 @@ class Session:
         return (*before, dataclasses.replace(last, content=text))
 
 
+def refuted(code: str, problem: str) -> tuple[language.Message, language.Message]:
+    """Code that was believed, and what is wrong with it after all, as the talk with the model goes on from there."""
+    return (
+        language.Message("assistant", f"```python\n{code}```"),
+        language.Message("user", prompts.filled("repair", problem=problem)),
+    )
+
+
 def shape(kind: type[pydantic.BaseModel], *, strict: bool = True) -> language.Shape:
     """The JSON that a reply of one kind is."""
     return language.Shape(kind.__name__.strip("_").lower(), kind.model_json_schema(), strict)

@@ -1,5 +1,6 @@
 """The db and sample stages: a schema that the tasks need, and rows that every task can be done with."""
 
+import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from awm_generator import prompts
 from awm_generator.awm_files import databases, dates, rows, wall_clock
-from awm_generator.stages import asking, row_files, tasks, trials
+from awm_generator.stages import appending, asking, row_files, tasks, trials
 from awm_runtime.bundle import database
 
 _WRITES_ROWS = ("insert", "replace")
@@ -136,11 +137,18 @@ def clock(asked: rows.TasksRow | None) -> datetime:
 
 
 def built(schema: rows.DbRow, sample: rows.SampleRow | None, moment: datetime, file: Path) -> database.BuildReport:
-    """Builds the database file of two rows."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Builds the database file of two rows.
+
+    Raises:
+        GenerationError: the disk does not take it.
+    """
     tables = databases.joined(text for _, text in databases.schema_statements(schema))
     inserts = databases.joined(text for _, text in databases.sample_statements(sample))
-    return database.build(tables, inserts, moment, file, "on")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return database.build(tables, inserts, moment, file, "on")
+    except (OSError, sqlite3.OperationalError) as exc:  # SQLite says it in words of its own
+        raise appending.unwritable(file, str(exc)) from exc
 
 
 async def _worked(

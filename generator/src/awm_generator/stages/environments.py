@@ -1,68 +1,28 @@
 """The env stage: the code of a scenario, loaded in a confined process before it is believed."""
 
-import ast
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from awm_generator import prompts
 from awm_generator.awm_files import databases, dates, parsing, probing, rows
+from awm_generator.gates.static import code as static_code
 from awm_generator.model import language
-from awm_generator.stages import asking, outcomes, specs, trials
+from awm_generator.stages import asking, outcomes, proving, specs, trials
 from awm_runtime import names
 from awm_runtime.bundle import model
 
 _DETAIL = 1500
-_ALLOWED = frozenset(
-    [
-        "__future__",
-        "abc",
-        "annotated_types",
-        "base64",
-        "bisect",
-        "calendar",
-        "collections",
-        "contextlib",
-        "copy",
-        "dataclasses",
-        "datetime",
-        "decimal",
-        "enum",
-        "fastapi",
-        "fractions",
-        "functools",
-        "hashlib",
-        "itertools",
-        "json",
-        "logging",
-        "math",
-        "operator",
-        "os",
-        "pydantic",
-        "random",
-        "re",
-        "secrets",
-        "sqlalchemy",
-        "sqlite3",
-        "starlette",
-        "statistics",
-        "string",
-        "textwrap",
-        "time",
-        "types",
-        "typing",
-        "typing_extensions",
-        "unicodedata",
-        "uuid",
-        "uvicorn",
-        "zoneinfo",
-    ]
-)
-"""What code may import. It could do no harm with the rest either, confined as it is; it would only fail later."""
 
 
 async def generate(
-    spec: rows.SpecRow, schema: rows.DbRow, session: asking.Session, ran: trials.Trials, *, file: Path
+    spec: rows.SpecRow,
+    schema: rows.DbRow,
+    session: asking.Session,
+    ran: trials.Trials,
+    *,
+    gates: proving.Gates,
+    file: Path,
 ) -> rows.EnvRow:
     """The code of a scenario.
 
@@ -71,12 +31,13 @@ async def generate(
         schema: What it is to work on.
         session: Who is asked.
         ran: Where it is tried.
+        gates: What it has to pass.
         file: Its database, for the row.
 
     Raises:
         Quarantined: no reply held.
     """
-    return await _settled(spec, schema, session, ran, file=file, before=())
+    return await _settled(spec, schema, session, ran, gates=gates, file=file, before=())
 
 
 async def mended(
@@ -87,6 +48,7 @@ async def mended(
     session: asking.Session,
     ran: trials.Trials,
     *,
+    gates: proving.Gates,
     file: Path,
 ) -> rows.EnvRow:
     """The code of a scenario without a problem that `code` has.
@@ -94,11 +56,8 @@ async def mended(
     Raises:
         Quarantined: no reply held.
     """
-    told = (
-        language.Message("assistant", f"```python\n{code}```"),
-        language.Message("user", prompts.filled("repair", problem=problem)),
-    )
-    return await _settled(spec, schema, session, ran, file=file, before=told)
+    told = asking.refuted(code, problem)
+    return await _settled(spec, schema, session, ran, gates=gates, file=file, before=told)
 
 
 async def _settled(
@@ -107,6 +66,7 @@ async def _settled(
     session: asking.Session,
     ran: trials.Trials,
     *,
+    gates: proving.Gates,
     file: Path,
     before: Sequence[language.Message],
 ) -> rows.EnvRow:
@@ -116,14 +76,15 @@ async def _settled(
     )
     wanted = specs.operations(spec)
 
-    async def attempt(text: str) -> str:
+    async def attempt(text: str) -> rows.EnvRow:
         code = asking.code(text)
         _refuse_at_sight(code)
         _check(await ran.code(_bundle(spec, tables, code)), wanted)
-        return code
+        row = rows.EnvRow(scenario=names.normalise(spec.scenario), full_code=code, db_path=str(file))
+        await gates.environment(row)
+        return row
 
-    code = await session.settle((*messages, *before), attempt)
-    return rows.EnvRow(scenario=names.normalise(spec.scenario), full_code=code, db_path=str(file))
+    return await session.settle((*messages, *before), attempt)
 
 
 def _refuse_at_sight(code: str) -> None:
@@ -139,20 +100,14 @@ def _refuse_at_sight(code: str) -> None:
         raise asking.Broken(f"SyntaxError: {getattr(exc, 'msg', exc)}{place}") from exc
     except (RecursionError, MemoryError) as exc:
         raise asking.Broken("The code is nested too deeply to be compiled.") from exc
-    tree = parsing.parsed(code) or ast.Module([], [])
-    foreign = sorted({name for node in ast.walk(tree) for name in _imported(node)} - _ALLOWED)
-    if foreign:
+    found = [f"line {line}: {what} is not allowed" for line, what in static_code.violations(code)]
+    if found:
         raise asking.Broken(
-            f"The code imports {', '.join(foreign)}. It may use FastAPI, pydantic, SQLAlchemy, and what only computes."
+            asking.summary(
+                "The code may use FastAPI, pydantic, SQLAlchemy and what only computes: no files, network or processes",
+                found,
+            )
         )
-
-
-def _imported(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name.partition(".")[0] for alias in node.names]
-    if isinstance(node, ast.ImportFrom):
-        return [(node.module or "").partition(".")[0]]
-    return []
 
 
 def _check(probe: probing.Probe, wanted: Sequence[str]) -> None:

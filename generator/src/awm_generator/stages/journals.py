@@ -69,7 +69,7 @@ class Memory:
             self.root.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as exc:
-            raise appending.unwritable(self.root, exc) from exc
+            raise appending.unwritable(self.root, exc.strerror) from exc
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

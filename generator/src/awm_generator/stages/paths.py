@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from awm_generator.awm_files import rows
-from awm_generator.stages import outcomes, row_files, solutions, verifiers
+from awm_generator.stages import outcomes, row_files, verifiers
 
 StageName = Literal["scenario", "task", "db", "sample", "spec", "env", "verifier", "oracle", "bundle"]
 
@@ -22,7 +22,7 @@ FILES: dict[StageName, str] = {
     "spec": "gen_spec.jsonl",
     "env": "gen_envs.jsonl",
     "verifier": rows.VERIFIERS[1],
-    "oracle": solutions.FILE,
+    "oracle": rows.ORACLES,
 }
 """What each stage writes."""
 
@@ -97,12 +97,6 @@ class Shelf:
                 else:
                     found.single[FILES[stage]] = row
         return found
-
-
-def solved(originals: rows.Originals) -> solutions.OracleRow | None:
-    """The row of oracles among a scenario's rows, taken out of them."""
-    row = originals.single.pop(solutions.FILE, None)
-    return row if isinstance(row, solutions.OracleRow) else None
 
 
 def needed_row(originals: rows.Originals, kind: type[row_files.RowKind]) -> row_files.RowKind:

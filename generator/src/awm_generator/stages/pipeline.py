@@ -14,6 +14,7 @@ from awm_generator.stages import (
     journals,
     outcomes,
     paths,
+    proving,
     publishing,
     row_files,
     running,
@@ -49,6 +50,7 @@ class Options:
         schema_tolerance: The share of DDL statements that may fail and are left out.
         sample_tolerance: The same of inserts.
         mode: What verifiers give.
+        gates: How far code and verifiers are gated as they are made.
         only: Only these scenarios, by normalised name; all where empty.
         limit: At most so many.
         max_concurrency: How many scenarios are under way at once.
@@ -60,6 +62,7 @@ class Options:
     schema_tolerance: float = 0.0
     sample_tolerance: float = 0.0
     mode: verifiers.Mode = "code"
+    gates: proving.Level = "semantic"
     only: frozenset[str] = frozenset()
     limit: int | None = None
     max_concurrency: int = 32
@@ -221,6 +224,7 @@ async def _env(bench: Bench, originals: rows.Originals, session: asking.Session)
         paths.needed_row(originals, rows.DbRow),
         session,
         bench.ran,
+        gates=proving.Gates(originals, bench.ran, bench.options.gates),
         file=bench.files.database(originals.name),
     )
     return outcomes.Outcome((row,))
@@ -234,17 +238,17 @@ async def _verifier(bench: Bench, originals: rows.Originals, session: asking.Ses
 
 
 async def _oracle(bench: Bench, originals: rows.Originals, session: asking.Session) -> outcomes.Outcome:
-    solver = solving.Solver(originals, session, bench.ran, file=bench.files.database(originals.name))
+    gates = proving.Gates(originals, bench.ran, bench.options.gates)
+    solver = solving.Solver(originals, session, bench.ran, gates, file=bench.files.database(originals.name))
     return await solver.solve()
 
 
 async def _bundle(bench: Bench, originals: rows.Originals, session: asking.Session) -> outcomes.Outcome:
-    solved = paths.solved(originals)
     hint = bench.options.hints.get(originals.name)
     maker = publishing.Maker(model=session.model.name)
     root = bench.files.bundles / originals.name
     generation = hint.generation if hint else await bench.ran.beside(lambda: publishing.generation(root))
-    await bench.ran.beside(lambda: publishing.publish(originals, solved, root, maker, generation=generation))
+    await bench.ran.beside(lambda: publishing.publish(originals, root, maker, generation=generation))
     return outcomes.Outcome(())
 
 
@@ -262,7 +266,7 @@ _PLANS: dict[paths.StageName, _Plan] = {
     "db": _Plan(_db, ("task",)),
     "sample": _Plan(_sample, ("db", "task")),
     "spec": _Plan(_spec, ("task", "db")),
-    "env": _Plan(_env, ("spec", "db")),
+    "env": _Plan(_env, ("spec", "db"), ("task", "sample")),
     "verifier": _Plan(_verifier, ("task",), ("db", "sample")),
     "oracle": _Plan(_oracle, ("env", "task", "db", "verifier"), ("scenario", "sample", "spec")),
     "bundle": _Plan(_bundle, ("env", "db", "task"), ("scenario", "sample", "spec", "verifier", "oracle")),

@@ -6,8 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from awm_generator import prompts
-from awm_generator.awm_files import drafts, importing, rows
-from awm_generator.stages import solutions
+from awm_generator.awm_files import drafts, importing, probing, rows
 from awm_runtime import errors
 from awm_runtime.bundle import database, model, reading, writing
 
@@ -27,19 +26,13 @@ class Maker:
     clock: datetime | None = None
 
 
-def draft(
-    originals: rows.Originals, solved: solutions.OracleRow | None, root: Path, maker: Maker, *, generation: int = 1
-) -> model.Bundle:
+def draft(originals: rows.Originals, root: Path, maker: Maker, *, generation: int = 1) -> model.Bundle:
     """The bundle that the rows come to, still without its tools.
 
     Raises:
         Quarantined: there is no code, or nothing of the database can be made.
     """
-    if solved is not None:
-        originals = solutions.applied(originals, solved)
     made = drafts.draft(originals, root, maker.clock)
-    found = {str(each.task_idx): each.oracle for each in solved.oracles} if solved else {}
-    tasks = tuple(task.model_copy(update={"oracle": found.get(task.id)}) for task in made.tasks)
     scenario = made.scenario.model_copy(
         update={
             "generation": generation,
@@ -47,18 +40,30 @@ def draft(
             "provenance": model.Provenance(source=SOURCE, model=maker.model, prompts=prompts.version()),
         }
     )
-    return dataclasses.replace(made, tasks=tasks, scenario=scenario, source={})
+    return dataclasses.replace(made, scenario=scenario, source={})
 
 
-def publish(
-    originals: rows.Originals, solved: solutions.OracleRow | None, root: Path, maker: Maker, *, generation: int
-) -> model.Bundle:
+def served(draft: model.Bundle) -> model.Bundle:
+    """A draft with its tools, written down, so that an instance can serve it.
+
+    Raises:
+        Quarantined: its code does not load.
+    """
+    written = writing.write(draft, draft.root)
+    probe = probing.probe(written.root)
+    if not probe.ok:
+        error = probe.error or probing.ProbeError(reason="for no reason given")
+        raise drafts.Quarantined(f"its code does not import: {error.reason}", detail=error.detail)
+    return writing.write(dataclasses.replace(written, tools=probe.tools), written.root)
+
+
+def publish(originals: rows.Originals, root: Path, maker: Maker, *, generation: int) -> model.Bundle:
     """Makes a bundle, tries its code and its verifiers, and writes it as the folder `root`.
 
     Raises:
         Quarantined: it cannot be used, or something that is no bundle is in its place.
     """
-    made = importing.finished(draft(originals, solved, root, maker, generation=generation))
+    made = importing.finished(draft(originals, root, maker, generation=generation))
     try:
         return writing.write(made, root)
     except errors.BundleError as exc:

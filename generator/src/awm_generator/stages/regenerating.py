@@ -104,11 +104,10 @@ def _noted(scratch: Path) -> dict[str, Any] | None:
 def _publish(bench: pipeline.Bench, apart: pipeline.Bench, wish: Wish, generation: int) -> None:
     shelf = paths.Shelf(apart.files, ("env", "db", "task"), ("scenario", "sample", "spec", "verifier", "oracle"))
     originals = shelf.originals(wish.name)
-    solved = paths.solved(originals)
     maker = publishing.Maker(model=bench.model.name)
     root = bench.files.bundles / wish.name
     try:
-        publishing.publish(originals, solved, root, maker, generation=generation)
+        publishing.publish(originals, root, maker, generation=generation)
     except drafts.Quarantined as exc:
         raise errors.GenerationError(f"{wish.name}: {exc}; the old generation stays") from exc
 

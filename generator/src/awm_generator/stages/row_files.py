@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from awm_generator import errors
 from awm_generator.awm_files import rows
-from awm_generator.stages import appending, solutions
+from awm_generator.stages import appending
 from awm_runtime import names
 
 RowKind = TypeVar("RowKind", bound=rows.Row)
@@ -14,7 +14,6 @@ RowKind = TypeVar("RowKind", bound=rows.Row)
 KINDS: dict[str, type[rows.Row]] = {
     **rows.KINDS,
     **dict.fromkeys(rows.VERIFIERS, rows.VerifierRow),
-    solutions.FILE: solutions.OracleRow,
 }
 """The rows of each file by the name that the file is known by."""
 

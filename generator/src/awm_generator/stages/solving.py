@@ -12,9 +12,18 @@ from typing import Any, Literal
 import pydantic
 
 from awm_generator import oracles, prompts
-from awm_generator.awm_files import drafts, probing, rows
-from awm_generator.stages import asking, environments, outcomes, playing, publishing, solutions, trials, verifiers
-from awm_runtime.bundle import database, model, writing
+from awm_generator.awm_files import rows
+from awm_generator.stages import (
+    asking,
+    environments,
+    outcomes,
+    playing,
+    proving,
+    publishing,
+    trials,
+    verifiers,
+)
+from awm_runtime.bundle import database, model
 from awm_runtime.verification import sandbox
 
 _MOST_TOOLS = 16_000
@@ -59,11 +68,20 @@ class Solver:
         originals: Its rows.
         session: Who is asked.
         ran: Where things are tried.
+        gates: What mended code has to pass, and verifiers at the end.
         file: Its database.
     """
 
-    def __init__(self, originals: rows.Originals, session: asking.Session, ran: trials.Trials, *, file: Path) -> None:
-        self._originals, self._session, self._ran, self._file = originals, session, ran, file
+    def __init__(
+        self,
+        originals: rows.Originals,
+        session: asking.Session,
+        ran: trials.Trials,
+        gates: proving.Gates,
+        *,
+        file: Path,
+    ) -> None:
+        self._originals, self._session, self._ran, self._gates, self._file = originals, session, ran, gates, file
 
     async def solve(self) -> outcomes.Outcome:
         """The oracles of all tasks that could be solved.
@@ -89,7 +107,7 @@ class Solver:
 
     async def _all(self, world: _World, code: str | None, *, blame_code: bool) -> outcomes.Outcome:
         world.repairs["full_code"] = code
-        solved: list[solutions.Solution] = []
+        solved: list[rows.Solution] = []
         lost: list[outcomes.Casualty] = []
         for number in sorted(world.tasks):
             try:
@@ -97,13 +115,57 @@ class Solver:
             except outcomes.Quarantined as exc:
                 lost.append(outcomes.Casualty(f"task {number}", str(exc), exc.detail))
             else:
-                solved.append(solutions.Solution(task_idx=number, oracle=oracle))
-        row = solutions.OracleRow(
-            scenario=self._originals.title,
-            oracles=tuple(solved),
-            repairs=solutions.Repairs.model_validate(world.repairs),
+                solved.append(rows.Solution(task_idx=number, oracle=oracle))
+        lost += await self._proven(world, solved)
+        return outcomes.Outcome((self._row(world, solved),), tuple(lost))
+
+    def _row(self, world: _World, solved: Sequence[rows.Solution]) -> rows.OracleRow:
+        repairs = rows.Repairs.model_validate(world.repairs)
+        return rows.OracleRow(scenario=self._originals.title, oracles=tuple(solved), repairs=repairs)
+
+    async def _proven(self, world: _World, solved: Sequence[rows.Solution]) -> list[outcomes.Casualty]:
+        """Mends verifiers until the gates agree with what they say, or the tries are used up; what is left of that."""
+        known = {each.task_idx: each.oracle for each in solved}
+        wrong = await self._gates.verifiers(self._row(world, solved))
+        for tried in range(self._session.max_retry):
+            for number, problem in wrong.items():
+                with contextlib.suppress(outcomes.Quarantined):  # the gates go on saying what is wrong with it
+                    source = await self._reconsidered(world, number, problem, known.get(number), tried)
+                    world.sources[number] = world.repairs["verifiers"][number] = source
+            if not wrong:
+                return []
+            wrong = await self._gates.verifiers(self._row(world, solved))
+        return [
+            outcomes.Casualty(f"verifier {number}", problem.splitlines()[1][:300], problem)
+            for number, problem in wrong.items()
+        ]
+
+    async def _reconsidered(
+        self, world: _World, number: int, problem: str, oracle: model.Oracle | None, tried: int
+    ) -> str:
+        """Another verifier of a task, which still accepts its oracle.
+
+        Raises:
+            Quarantined: no reply held.
+        """
+        session = dataclasses.replace(self._session, salt=f"{self._session.salt} proof {tried + 1}".strip())
+        row = await verifiers.one(
+            self._originals.title,
+            number,
+            world.tasks[number],
+            session,
+            self._ran,
+            mode="code",
+            facts=world.facts,
+            before=asking.refuted(world.sources[number], problem),
         )
-        return outcomes.Outcome((row,), tuple(lost))
+        source = row.verification.code or ""
+        if oracle is not None:
+            played = await self._ran.beside(lambda: world.host.play(oracle, str(number)))
+            complaint = await self._complaint(source, played)
+            if complaint is not None:
+                raise outcomes.Quarantined(f"it no longer accepts the oracle: {complaint}")
+        return source
 
     async def _task(self, world: _World, number: int, *, blame_code: bool) -> model.Oracle:
         """The oracle of one task.
@@ -203,20 +265,28 @@ class Solver:
         if spec is None or schema is None:
             raise outcomes.Quarantined("there is no specification to write the code by")
         row = await environments.mended(
-            code or environment.full_code, problem, spec, schema, self._session, self._ran, file=self._file
+            code or environment.full_code,
+            problem,
+            spec,
+            schema,
+            self._session,
+            self._ran,
+            gates=self._gates,
+            file=self._file,
         )
         return row.full_code
 
     @contextlib.asynccontextmanager
     async def _world(self, code: str | None) -> AsyncIterator[_World]:
         """An instance of the scenario, with `code` in place of its own where that is given."""
-        repairs = solutions.Repairs(full_code=code)
-        row = solutions.OracleRow(scenario=self._originals.title, oracles=(), repairs=repairs)
+        repairs = rows.Repairs(full_code=code)
+        row = rows.OracleRow(scenario=self._originals.title, oracles=(), repairs=repairs)
         with tempfile.TemporaryDirectory(prefix="awm-oracle-") as name:
             folder = Path(name)
             root = folder / self._originals.name
             maker = publishing.Maker(model=self._session.model.name)
-            bundle = await self._ran.beside(lambda: _served(publishing.draft(self._originals, row, root, maker)))
+            originals = rows.with_oracles(self._originals, row)
+            bundle = await self._ran.beside(lambda: publishing.served(publishing.draft(originals, root, maker)))
             facts = await self._ran.beside(lambda: verifiers.Facts.of(_database(bundle, folder / "seed.db")))
             async with _hosted(bundle.root, folder / "plays") as host:
                 sources = {int(task): text for (task, mode), text in bundle.verifiers.items() if mode == "code"}
@@ -240,16 +310,6 @@ async def _hosted(bundle: Path, folder: Path) -> AsyncIterator[playing.Host]:
         yield host
     finally:
         await asyncio.to_thread(hosting.__exit__, None, None, None)
-
-
-def _served(draft: model.Bundle) -> model.Bundle:
-    """A draft with its tools, written down, so that an instance can serve it."""
-    written = writing.write(draft, draft.root)
-    probe = probing.probe(written.root)
-    if not probe.ok:
-        error = probe.error or probing.ProbeError(reason="for no reason given")
-        raise drafts.Quarantined(f"its code does not import: {error.reason}", detail=error.detail)
-    return writing.write(dataclasses.replace(written, tools=probe.tools), written.root)
 
 
 def _database(bundle: model.Bundle, file: Path) -> Path:

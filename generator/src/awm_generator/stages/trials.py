@@ -15,6 +15,8 @@ from types import TracebackType
 from typing import Literal, Self, TypeVar
 
 from awm_generator.awm_files import probing
+from awm_generator.gates import protocol, reports, running
+from awm_generator.stages import outcomes
 from awm_runtime.bundle import database, model, statements, writing
 from awm_runtime.verification import sandbox
 
@@ -45,6 +47,7 @@ class Trials:
     def __init__(self, *, code_deadline_s: float = CODE_DEADLINE_S) -> None:
         self._slots = asyncio.Semaphore(max(2, os.cpu_count() or 2))
         self._code_deadline_s = code_deadline_s
+        self._workers = running.Workers()
         self._judge: tuple[subprocess.Popen[bytes], sandbox.Judge] | None = None
 
     async def __aenter__(self) -> Self:
@@ -53,6 +56,7 @@ class Trials:
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        await asyncio.to_thread(self._workers.close)
         if self._judge is not None:
             process, judge = self._judge
             self._judge = None
@@ -67,6 +71,18 @@ class Trials:
     async def code(self, bundle: model.Bundle) -> probing.Probe:
         """Whether a bundle's code loads, and its tools."""
         return await self.beside(lambda: _probed(bundle, self._code_deadline_s))
+
+    async def gated(self, made: Callable[[Path], Path], level: protocol.Level) -> reports.GateReport:
+        """What the gates say of a bundle.
+
+        Args:
+            made: Makes it in the folder that it is given.
+            level: How far.
+
+        Raises:
+            Quarantined: they cannot be run.
+        """
+        return await self.beside(lambda: _gated(made, level, self._workers))
 
     async def verifier(
         self, source: str, mode: Literal["code", "sql"], before: Path, after: Path, *, answer: str | None = None
@@ -136,6 +152,15 @@ def rows_of(path: Path) -> str:
 def _short(value: object) -> str:
     text = "NULL" if value is None else str(value)
     return text if len(text) <= _TEXT_SHOWN else f"{text[:_TEXT_SHOWN]}..."
+
+
+def _gated(made: Callable[[Path], Path], level: protocol.Level, workers: running.Workers) -> reports.GateReport:
+    with tempfile.TemporaryDirectory(prefix="awm-gated-") as scratch:
+        try:
+            with workers.one() as worker:
+                return worker.gate(made(Path(scratch)), level)
+        except running.WorkerGone as exc:
+            raise outcomes.Quarantined(f"its gates cannot be run: {exc}") from exc
 
 
 def _probed(bundle: model.Bundle, deadline_s: float) -> probing.Probe:

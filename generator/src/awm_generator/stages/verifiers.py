@@ -1,6 +1,7 @@
 """The verifier stage: a function per task, tried on the untouched database before it is believed."""
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -8,6 +9,7 @@ from typing import Any, Literal, Self
 from awm_generator import prompts
 from awm_generator.awm_files import rows
 from awm_generator.awm_files import verifiers as kinds
+from awm_generator.model import language
 from awm_generator.stages import asking, outcomes, running, trials
 from awm_runtime import names
 
@@ -75,9 +77,27 @@ async def generate(
 
 
 async def one(
-    title: str, number: int, task: str, session: asking.Session, ran: trials.Trials, *, mode: Mode, facts: Facts
+    title: str,
+    number: int,
+    task: str,
+    session: asking.Session,
+    ran: trials.Trials,
+    *,
+    mode: Mode,
+    facts: Facts,
+    before: Sequence[language.Message] = (),
 ) -> rows.VerifierRow:
     """The verifier of one task.
+
+    Args:
+        title: Whose task it is.
+        number: Its number.
+        task: Its text.
+        session: Who is asked.
+        ran: Where it is tried.
+        mode: A verdict, or evidence for a judge.
+        facts: The database.
+        before: What was said already: an earlier verifier, and what is wrong with it.
 
     Raises:
         Quarantined: no reply held.
@@ -96,7 +116,7 @@ async def one(
         await check(source, ran, mode=mode, file=facts.file)
         return {"code": source, "raw_response": text}
 
-    verification = await session.settle(messages, attempt)
+    verification = await session.settle((*messages, *before), attempt)
     return rows.VerifierRow(
         scenario=names.normalise(title),
         task_idx=number,

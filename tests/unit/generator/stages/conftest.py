@@ -11,7 +11,7 @@ from awm_fleet import examples
 from awm_generator.awm_files import exporting, rows
 from awm_generator.double import jobs, scripts
 from awm_generator.model import language, scripted
-from awm_generator.stages import asking, trials
+from awm_generator.stages import asking, proving, trials
 from awm_runtime.bundle import reading
 
 _T = TypeVar("_T")
@@ -49,6 +49,9 @@ class Scenario:
         row = self.originals.row(rows.DbRow)
         assert row is not None
         return row
+
+    def gates(self, ran: trials.Trials, level: proving.Level = "none") -> proving.Gates:
+        return proving.Gates(self.originals, ran, level)
 
     def session(self, stage: str, *, max_retry: int = 2) -> asking.Session:
         return asking.Session(model=self.model, stage=stage, scenario="clinic", max_retry=max_retry)

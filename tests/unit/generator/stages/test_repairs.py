@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from awm_generator.awm_files import rows
-from awm_generator.stages import databases, environments, outcomes, specs, tasks, trials, verifiers
+from awm_generator.stages import databases, environments, outcomes, proving, specs, tasks, trials, verifiers
 
 
 def code_of(scenario: Any) -> str:
@@ -44,11 +44,19 @@ async def _spec(scenario: Any, _: trials.Trials) -> Any:
     return await specs.generate(scenario.tasks, scenario.schema, scenario.session("spec"))
 
 
-async def _env(scenario: Any, ran: trials.Trials) -> Any:
-    spec = scenario.originals.row(rows.SpecRow)
-    return await environments.generate(
-        spec, scenario.schema, scenario.session("env"), ran, file=scenario.folder / "clinic.db"
-    )
+async def _env(scenario: Any, ran: trials.Trials, level: proving.Level = "none", max_retry: int = 2) -> Any:
+    spec, gates = scenario.originals.row(rows.SpecRow), scenario.gates(ran, level)
+    session = scenario.session("env", max_retry=max_retry)
+    file = scenario.folder / "clinic.db"
+    return await environments.generate(spec, scenario.schema, session, ran, gates=gates, file=file)
+
+
+_REFUSING = 'raise refuse(404, f"There is no {what} with id {key}.")'
+
+
+def crashing(code: str) -> str:
+    """The clinic's code with a handler that answers what is not there with a 500; it loads as it did."""
+    return code.replace(_REFUSING, 'raise RuntimeError("unforeseen")')
 
 
 async def _verifier(scenario: Any, ran: trials.Trials) -> Any:
@@ -105,7 +113,10 @@ BROKEN = [
         "missing endpoint: no route",
         id="missing endpoint",
     ),
-    pytest.param(_env, python("import subprocess"), "imports subprocess", id="an import that is not allowed"),
+    pytest.param(
+        _env, python("import subprocess"), "import of subprocess is not allowed", id="an import that is not allowed"
+    ),
+    pytest.param(_env, python("eval('1')"), "line 1: eval() is not allowed", id="code out of text"),
     pytest.param(_env, "", "holds no code", id="no code"),
     pytest.param(_verifier, python(_CRASHING), "KeyError: 'no such row'", id="crashing verifier"),
     pytest.param(_verifier, python(_GENEROUS), "doing nothing is rewarded", id="wrong verdict"),
@@ -131,6 +142,31 @@ def test_a_reply_that_stays_broken_is_quarantined(stage: Any, reply: str, said: 
     assert len(scenario.model.requests) == 3
     assert said in caught.value.detail
     assert [request.salt for request in scenario.model.requests] == ["", " try 2", " try 3"]  # none out of the cache
+
+
+def test_code_that_fails_a_runtime_gate_is_mended_with_the_counterexample(scenario: Any) -> None:
+    code = code_of(scenario)
+    assert crashing(code) != code
+    scenario.first = [python(crashing(code))]
+    row = scenario.run(lambda ran: _env(scenario, ran, "semantic"))
+    assert row.full_code == code.strip() + "\n"
+    [problem] = scenario.problems
+    for part in ("runtime.server-errors: ", "request: ", "reply: 500", "raised: ", "unforeseen", "To mend it"):
+        assert part in problem
+    assert 800 <= len(problem) <= 2400  # 200 to 500 tokens, and what frames them
+
+
+def test_code_that_goes_on_failing_a_runtime_gate_is_quarantined(scenario: Any) -> None:
+    scenario.first = [python(crashing(code_of(scenario)))] * 9
+    with pytest.raises(outcomes.Quarantined, match="2 replies did not hold"):
+        scenario.run(lambda ran: _env(scenario, ran, "runtime", max_retry=1))
+
+
+@pytest.mark.parametrize("level", ["none", "static"])
+def test_a_run_that_leaves_runtime_gates_out_keeps_such_code(level: proving.Level, scenario: Any) -> None:
+    code = crashing(code_of(scenario))
+    scenario.first = [python(code)]
+    assert scenario.run(lambda ran: _env(scenario, ran, level)).full_code == code.strip() + "\n"
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from awm_fleet import examples
-from awm_generator.awm_files import exporting, rows
+from awm_generator.awm_files import exporting, rows, solutions
 from awm_generator.double import jobs, scripts
 from awm_generator.model import language, scripted
-from awm_generator.stages import asking, databases, outcomes, solutions, solving, trials
+from awm_generator.stages import asking, databases, outcomes, proving, solving, trials
 from awm_runtime.bundle import reading
 
 
@@ -47,10 +47,11 @@ class World:
             if each.task_idx == number and "verify_task_completion" in (each.verification.code or "")
         )
 
-    async def solved(self, *, max_retry: int = 2) -> outcomes.Outcome:
+    async def solved(self, *, max_retry: int = 2, level: proving.Level = "none") -> outcomes.Outcome:
         session = asking.Session(model=self.model, stage="oracle", scenario="clinic", max_retry=max_retry)
         async with trials.Trials() as ran:
-            return await solving.Solver(self.originals, session, ran, file=self.file).solve()
+            gates = proving.Gates(self.originals, ran, level)
+            return await solving.Solver(self.originals, session, ran, gates, file=self.file).solve()
 
     def _answer(self, request: language.Request) -> str:
         job = jobs.recognised([{"role": each.role, "content": each.content} for each in request.messages])
@@ -63,10 +64,10 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path, 2)
 
 
-def solve(world: World, **options: Any) -> tuple[solutions.OracleRow, tuple[outcomes.Casualty, ...]]:
+def solve(world: World, **options: Any) -> tuple[rows.OracleRow, tuple[outcomes.Casualty, ...]]:
     outcome = asyncio.run(world.solved(**options))
     [row] = outcome.rows
-    assert isinstance(row, solutions.OracleRow)
+    assert isinstance(row, rows.OracleRow)
     return row, outcome.casualties
 
 
@@ -74,7 +75,7 @@ def test_tasks_are_solved_in_episodes_and_judged(world: World) -> None:
     row, lost = solve(world)
     assert [each.task_idx for each in row.oracles] == [0, 1]
     assert lost == ()
-    assert row.repairs == solutions.Repairs()
+    assert row.repairs == rows.Repairs()
     assert len(world.asked("oracle")) == 2
 
 
@@ -106,6 +107,36 @@ def test_wrong_calls_are_shown_what_came_of_them_and_mended(world: World) -> Non
     assert "the verifier says: others" in evidence
 
 
+LENIENT = """
+def verify_task_completion(initial_db_path, final_db_path, final_answer=None):
+    same = open(initial_db_path, "rb").read() == open(final_db_path, "rb").read()
+    return {"result": "others" if same else "complete"}
+"""
+
+
+def test_a_verifier_that_near_misses_pass_is_shown_one_and_replaced(world: World) -> None:
+    right = world.verifier(0)
+    _replace(world, 0, LENIENT)
+    row, lost = solve(world, level="semantic")
+    assert (len(row.oracles), lost) == (2, ())
+    assert row.repairs.verifiers == {0: right.strip() + "\n"}
+    [request] = world.asked("verifier_code")
+    problem = request.messages[-1].content
+    assert "The verifier judges wrongly" in problem
+    assert "semantic.mutants: 0: complete, though " in problem
+    assert 'verdict: {"result": "complete"}' in problem
+
+
+def test_a_verifier_that_near_misses_go_on_passing_is_said_so(world: World) -> None:
+    _replace(world, 0, LENIENT)
+    world.told["verifier_code"] = [f"```python{LENIENT}```"] * 9
+    row, lost = solve(world, level="semantic", max_retry=1)
+    assert len(row.oracles) == 2
+    [casualty] = lost
+    assert casualty.subject == "verifier 0"
+    assert casualty.reason.startswith("semantic.")
+
+
 def test_a_verifier_that_refuses_a_right_solution_is_replaced(world: World) -> None:
     right = world.verifier(0)
     strict = "def verify_task_completion(i, f, a=None):\n    return {'result': 'others'}\n"
@@ -117,7 +148,7 @@ def test_a_verifier_that_refuses_a_right_solution_is_replaced(world: World) -> N
     row, lost = solve(world)
     assert (len(row.oracles), lost) == (2, ())
     assert row.repairs.verifiers == {0: right.strip() + "\n"}
-    mended = solutions.applied(world.originals, row)
+    mended = solutions.applied(rows.with_oracles(world.originals, row))
     assert [each.verification.code for each in mended.verifiers if each.task_idx == 0] == [right.strip() + "\n"]
 
 
@@ -141,7 +172,7 @@ def test_a_task_that_cannot_be_done_gets_another_text_and_verifier(world: World)
     row, lost = solve(world)
     assert (len(row.oracles), lost) == (2, ())
     assert row.repairs.tasks == {0: "A clearer text of the task."}
-    mended = solutions.applied(world.originals, row).row(rows.TasksRow)
+    mended = solutions.applied(rows.with_oracles(world.originals, row)).row(rows.TasksRow)
     assert mended is not None
     assert mended.tasks[0] == "A clearer text of the task."
 

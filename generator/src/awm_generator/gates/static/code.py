@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 
+from awm_generator.awm_files import parsing
 from awm_generator.gates import protocol, subjects
 
 _IMPORTS = frozenset(
@@ -28,14 +29,15 @@ _PATHS = frozenset({"read_text", "write_text", "read_bytes", "write_bytes", "unl
 def find(subject: subjects.Subject) -> Iterator[protocol.Found]:
     """A defect per use of what is not allowed."""
     lines = subject.bundle.environment.splitlines()
-    seen: set[tuple[int, str]] = set()
-    for node in ast.walk(subject.tree):
-        for what in _uses(node):
-            line = getattr(node, "lineno", 0)
-            if (line, what) not in seen:
-                seen.add((line, what))
-                source = lines[line - 1].strip() if 0 < line <= len(lines) else ""
-                yield protocol.Found(f"line {line}", f"{what} is not allowed", {"code": source})
+    for line, what in violations(subject.bundle.environment):
+        source = lines[line - 1].strip() if 0 < line <= len(lines) else ""
+        yield protocol.Found(f"line {line}", f"{what} is not allowed", {"code": source})
+
+
+def violations(source: str) -> list[tuple[int, str]]:
+    """What code does that it must not: the line, and what; nothing where it is not Python."""
+    tree = parsing.parsed(source) or ast.Module([], [])
+    return list(dict.fromkeys((getattr(node, "lineno", 0), what) for node in ast.walk(tree) for what in _uses(node)))
 
 
 def _uses(node: ast.AST) -> Iterator[str]:

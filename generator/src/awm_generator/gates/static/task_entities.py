@@ -1,9 +1,13 @@
 """What a task names is in the seed; what it is to make is not."""
 
+import re
 from collections.abc import Iterator
 
 from awm_generator.gates import protocol, seeds, subjects, tasks
 from awm_runtime.bundle import model
+
+_CALLED = re.compile(r"(?:^|_)(?:number|no|name|code|label|title|ref|reference)$", re.IGNORECASE)
+"""Columns that a row may go by beside its key: room 104 is the one whose number is 104."""
 
 
 def find(subject: subjects.Subject) -> Iterator[protocol.Found]:
@@ -33,7 +37,8 @@ def _numbers(subject: subjects.Subject, task: model.Task) -> Iterator[protocol.F
         table = subject.data.of_entity(noun)
         if table is None or table.key is None or noun not in (table.name.casefold(), seeds.singular(table.name)):
             continue
-        if all(row[table.key] != number for row in table.rows):
+        called = [table.key, *(column.name for column in table.columns if _CALLED.search(column.name))]
+        if all(str(row[column]) != str(number) for row in table.rows for column in called):
             shown = ", ".join(str(row[table.key]) for row in table.rows[:20]) or "none"
             detail = f"it names {noun} {number}, and {table.name} has no such row"
             yield protocol.Found(task.id, detail, {"task": task.instruction, "keys": shown})
@@ -42,8 +47,8 @@ def _numbers(subject: subjects.Subject, task: model.Task) -> Iterator[protocol.F
 GATE = protocol.Gate(
     id="static.task-entities",
     severity="fail",
-    checks="The quoted names, addresses and numbers (order 42) that a task speaks of are in the seed; "
-    "the name of something that it is to make is not.",
+    checks="The quoted names, addresses and numbers (order 42: a row's key, number, name or code) that a task speaks "
+    "of are in the seed; the name of something that it is to make is not.",
     example="cancel: it names order 42, and orders has no such row",
     mend="Insert the row, or let the task name one that is there.",
     find=find,
