@@ -76,10 +76,10 @@ def played(bundles: Path, count: int, seed: int) -> dict[str, Any]:
         tempfile.TemporaryDirectory(prefix="awm-bench-") as state,
         local_fleets.running([bundles], Path(state) / "fleet") as fleet,
     ):
+        served = len(fleet.status()["scenarios"])
         began = time.perf_counter()
         found = list(played_fleets.play(fleet, [reading.read(path) for path in some]))
         seconds = time.perf_counter() - began
-        served = len(fleet.status()["scenarios"])
     return {
         "served": served,
         "started_s": round(fleet.started_s, 1),

@@ -164,6 +164,7 @@ def blueprint(file: Path) -> tuple[language.Blueprint, Document]:
     return validated(language.Blueprint, document), document
 
 
+@functools.cache
 def module(file: Path) -> Document:
     """A module's document; it becomes a model when its slots are filled."""
     return parse(file)

@@ -1,7 +1,6 @@
 """How large generated scenarios are, and how different from one another."""
 
 import ast
-import hashlib
 import itertools
 import re
 import statistics
@@ -9,6 +8,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from awm_runtime.bundle import model
@@ -22,13 +22,17 @@ NEAR = 0.8
 
 @dataclass(frozen=True)
 class Facts:
-    """What is compared of one bundle; small, so that thousands fit in memory."""
+    """What is compared of one bundle; small, so that thousands fit in memory.
+
+    Attributes:
+        code: The file of its code, read again only where it may be another's.
+    """
 
     name: str
     source: str
     tools: frozenset[str]
     columns: frozenset[str]
-    code: str
+    code: Path
     tables: int
     rows: int
     calls: tuple[int, ...]
@@ -51,13 +55,12 @@ def facts(bundle: model.Bundle) -> Facts:
     """What is compared of a bundle."""
     counts = bundle.scenario.counts or model.Counts(tables=0, rows=0, tools=0, tasks=0)
     oracles = [task.oracle for task in bundle.tasks if task.oracle]
-    tree = ast.dump(ast.parse(bundle.environment))
     return Facts(
         name=bundle.scenario.name,
         source=bundle.scenario.provenance.source.split("+")[0].removeprefix("builtin:").split(":")[0],
         tools=frozenset(str(tool["name"]) for tool in bundle.tools),
         columns=frozenset(_columns(bundle.schema_sql)),
-        code=hashlib.sha256(tree.encode()).hexdigest(),
+        code=bundle.root / "environment.py",
         tables=counts.tables,
         rows=counts.rows,
         calls=tuple(len(oracle.calls) for oracle in oracles),
@@ -83,7 +86,7 @@ def document(collected: Sequence[Facts]) -> dict[str, Any]:
         "calls_per_oracle": asdict(spread(calls)),
         "difficulties": dict(sorted(Counter(name for each in collected for name in each.difficulties).items())),
         "diversity": {
-            "identical_code": _repeated(each.code for each in collected),
+            "identical_code": identical_code(collected),
             "identical_tool_sets": _repeated(each.tools for each in collected),
             "tool_name_overlap": overlap([each.tools for each in collected]),
             "schema_overlap": overlap([each.columns for each in collected]),
@@ -91,6 +94,15 @@ def document(collected: Sequence[Facts]) -> dict[str, Any]:
             "near_duplicate_tasks": near,
         },
     }
+
+
+def identical_code(collected: Sequence[Facts]) -> int:
+    """How many have the code of an earlier one, comments and layout aside; such have the same tools."""
+    alike: defaultdict[frozenset[str], list[Path]] = defaultdict(list)
+    for each in collected:
+        alike[each.tools].append(each.code)
+    groups = (files for files in alike.values() if len(files) > 1)
+    return sum(_repeated(ast.dump(ast.parse(file.read_text("utf-8"))) for file in files) for files in groups)
 
 
 def spread(values: Iterable[int]) -> Spread:

@@ -1,5 +1,6 @@
 """Many scenarios: none like another, kept when there, refused when there cannot be so many."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,23 @@ def test_a_run_keeps_what_is_there_and_makes_the_rest(blueprint_file: Path, tmp_
 def test_overlap_is_that_of_pairs_and_of_each_closest() -> None:
     sets = [frozenset("ab"), frozenset("ab"), frozenset("cd")]
     assert statistics.overlap(sets) == {"mean": 0.3333, "closest_mean": 0.6667, "highest": 1.0}
+
+
+def test_code_that_differs_in_comments_and_layout_alone_is_the_same(blueprint_file: Path, tmp_path: Path) -> None:
+    [order] = running.plan(running.blueprints(extra=[blueprint_file]), 1, 7)
+    made = running.make(order, tmp_path)
+    assert made.path is not None
+    bundle = reading.read(made.path)
+    for name, code in (
+        ("twin", f"# another comment\n{bundle.environment}"),
+        ("other", f"{bundle.environment}\nX = 1\n"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "environment.py").write_text(code, "utf-8")
+    facts = statistics.facts(bundle)
+    twin, other = (dataclasses.replace(facts, code=tmp_path / name / "environment.py") for name in ("twin", "other"))
+    assert statistics.identical_code([facts, other]) == 0
+    assert statistics.identical_code([facts, twin, other]) == 1
 
 
 def test_tasks_that_repeat_and_nearly_repeat_are_counted() -> None:
