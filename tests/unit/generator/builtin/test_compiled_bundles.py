@@ -1,6 +1,7 @@
 """What the compiler makes of the shipped blueprints, and of the page's."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from awm_generator.builtin.compiler import compiling, environment_text, populati
 from awm_runtime.bundle import digest, model
 
 RULES = "E,F,W,I,B"
+PAGE = Path(__file__).resolve().parents[4] / "docs" / "blueprints.md"
 DIGEST = """
 import sys
 from pathlib import Path
@@ -33,9 +35,15 @@ def shipped() -> dict[str, model.Bundle]:
 
 
 def test_every_shipped_blueprint_is_sound() -> None:
-    assert len(reading.shipped_blueprints()) >= 6
+    assert len(reading.shipped_blueprints()) >= 50
     for file in reading.shipped_blueprints().values():
         assert checking.check(file).blueprint == file.stem
+
+
+def test_the_page_lists_every_shipped_blueprint_under_its_category() -> None:
+    rows = re.findall(r"^\| (\w+) \| (`\w+`(?:, `\w+`)*) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    listed = {name: category for category, names in rows for name in re.findall(r"\w+", names)}
+    assert listed == {name: reading.blueprint(file)[0].category for name, file in reading.shipped_blueprints().items()}
 
 
 def test_every_module_is_attached_by_some_blueprint() -> None:
