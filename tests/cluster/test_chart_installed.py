@@ -46,6 +46,9 @@ def test_a_release_serves_upgrades_and_goes(release: releases.Release, stub: stu
     for namespace in (red, blue):
         kinds = "environments,deployments,pods,secrets,roles,rolebindings,networkpolicies,resourcequotas,limitranges"
         assert release.get(kinds, namespace) == []
+        shown = [each["metadata"]["name"] for each in release.get("configmaps", namespace)]
+        assert shown == ["kube-root-ca.crt"]
+    cluster.wait("the keys' end", lambda: release.get("secrets", release.namespace) == [])
     assert cluster.get("crd", "environments.awm.dev")["metadata"]["name"]
     assert sum(stub.asked.values()) == 2
 
