@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 from bench import report
 
+from awm_registry import client
 from cluster import fleets, releases, stubs
 from cluster.testbed import clusters, tools
 
@@ -61,6 +62,12 @@ def _measure(release: releases.Release, stub: stubs.Stub, count: int, rows: list
         note(f"{count} environments ready, from helm install on", time.monotonic() - begun, "s")
         note("handshakes", sum(stub.asked.values()), "")
         note("memory of the controller", psutil.Process(process.pid).memory_info().rss / 2**20, "MiB")
+        begun = time.monotonic()
+        with release.router() as router:
+            note("a router has heard of all", time.monotonic() - begun, "s")
+            with client.SyncFleet(f"{router.control}/t/red", token=router.token("red")) as trainer:
+                assert len(list(trainer.scenarios())) == count
+            note("memory of a router", psutil.Process(router.process.pid).memory_info().rss / 2**20, "MiB")
         before = _versions(release)
         begun = time.monotonic()
         release.helm("upgrade")

@@ -15,6 +15,7 @@ from typing import Any
 import charts
 import yaml
 
+from awm_fleet.backends.kubernetes import settings as kubernetes
 from awm_registry.tokens import issuing, keys
 from awm_runtime.contract import tokens
 from cluster import fleets
@@ -116,9 +117,10 @@ class Release:
     def router(self, *arguments: str, settings: Mapping[str, str] | None = None) -> Iterator[Router]:
         """A router with the configuration, the keys and the rights that the chart gives it, when it is ready."""
         held = self._folder / "keys"
-        for each in self.teams:
-            self.unpack(f"fleet-awm-fleet-keys-{each['name']}", held / each["name"])
-        self.unpack("fleet-awm-fleet-episode-ids", self._folder)
+        config = kubernetes.read(self._config())
+        for each in config.teams:
+            self.unpack(config.keys_of(each), held / each.name)
+        self.unpack(config.episode_ids, self._folder)
         agent, control, metrics = fleets.free_ports(3)
         command = [sys.executable, "-m", "awm_fleet", "router", f"--config={self._config()}", f"--keys={held}"]
         command += [f"--episode-ids={self._folder}/episode-ids.key", f"--index={self._folder}/index.json"]

@@ -36,10 +36,12 @@ def code(act: Callable[[], object]) -> str:
 
 
 def test_agents_and_trainers_of_two_teams_meet_their_own_scenarios_only(
-    release: releases.Release, stub: stubs.Stub
+    release: releases.Release, stub: stubs.Stub, tmp_path: Path
 ) -> None:
     cluster = release.cluster
-    release.helm("install", "--create-namespace")
+    cluster.kubectl("create", "namespace", release.namespace)
+    release.teams[1]["keys"] = {"existingSecret": _brought(release, tmp_path / "brought")}
+    release.helm("install")
     with release.controller(), release.router() as router:
         cluster.wait("red", lambda: release.states(0) == {"rover": "ready", "farm": "ready"})
         cluster.wait("blue", lambda: release.states(1) == {"rover": "asleep", "farm": "asleep"})
@@ -171,6 +173,14 @@ def test_helm_test_plays_an_episode_and_tells_of_policies_that_nobody_enforces(
     assert "WARNING: anybody reaches" in played.stdout
     assert "does not enforce NetworkPolicies" in strict.stderr
     assert "name one with test.task" in taskless.stderr
+
+
+def _brought(release: releases.Release, folder: Path) -> str:
+    """A Secret with keys that somebody made, by the commands of docs/kubernetes.md."""
+    subprocess.run([sys.executable, "-m", "awm_fleet", "token", "rotate", f"--keys={folder}"], check=True)
+    files = (f"--from-file={folder}", f"--from-file={folder}/public")
+    release.cluster.kubectl("create", "secret", "generic", "brought", f"--namespace={release.namespace}", *files)
+    return "brought"
 
 
 def _trial(*options: str) -> "subprocess.CompletedProcess[str]":

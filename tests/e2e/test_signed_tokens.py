@@ -1,7 +1,7 @@
 """An instance that holds public keys only, behind a router that holds the private ones."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ import instances
 import pytest
 
 from awm_fleet import examples
+from awm_fleet.backends.kubernetes import keyrings
 from awm_registry import client
 from awm_registry.tokens import authorities, issuing, keys
 from awm_runtime import errors
@@ -130,3 +131,33 @@ def test_an_instance_is_not_given_a_folder_with_private_keys(tmp_path: Path) -> 
         launching.launched(examples.path("library"), tmp_path / "state", settings={"AWM_TOKEN_KEYS": str(public)}),
     ):
         pass
+
+
+def test_public_keys_are_exchanged_as_a_kubelet_does_it(tmp_path: Path) -> None:
+    before, _ = keys.rotated([], now=time.time() - 2 * keys.SETTLE_S)
+    after, _ = keys.rotated(before, now=time.time() - keys.SETTLE_S - 1)  # settled already
+    volume = tmp_path / "volume"
+    _mounted(volume, "1", before)
+    settings = {"AWM_TOKEN_KEYS": str(volume / keys.PUBLIC_FILE), "AWM_INSTANCE_ID": "a-pod", "AWM_TEAM": "red"}
+    with launching.launched(examples.path("library"), tmp_path / "state", settings=settings) as running:
+
+        def opens(held: Sequence[keys.Key], team: str = "red", id: str = "a-pod") -> bool:
+            token = issuing.Issuer(keyrings.Keyring(held), team=team).for_instance(id)
+            headers = {"Authorization": f"Bearer {token}"}
+            return httpx.get(f"{running.address.control_url}/v1/episodes", headers=headers).is_success
+
+        assert (opens(before), opens(before, id="another-pod"), opens(after)) == (True, False, False)
+        _mounted(volume, "2", after)
+        instances.wait_for(lambda: opens(after))
+        assert opens(before)
+
+
+def _mounted(volume: Path, version: str, held: Sequence[keys.Key]) -> None:
+    """Exchanges what is in a mounted ConfigMap: a folder for each version, and two links."""
+    (volume / f"..{version}").mkdir(parents=True)
+    (volume / f"..{version}" / keys.PUBLIC_FILE).write_text(keys.described(held))
+    link = volume / "..data_tmp"
+    link.symlink_to(f"..{version}")
+    link.replace(volume / "..data")
+    if not (volume / keys.PUBLIC_FILE).is_symlink():
+        (volume / keys.PUBLIC_FILE).symlink_to(f"..data/{keys.PUBLIC_FILE}")

@@ -121,6 +121,14 @@ app.kubernetes.io/managed-by: awm-fleet
   | toPrettyJson -}}
 {{- end -}}
 
+{{/* The pod of `helm test`, as a peer of a NetworkPolicy. */}}
+{{- define "awm.test.peer" -}}
+- podSelector:
+    matchLabels:
+      app.kubernetes.io/instance: {{ .Release.Name }}
+      app.kubernetes.io/component: test
+{{- end -}}
+
 {{/* Rules of a NetworkPolicy: to the API server, and to the teams' environments. */}}
 {{- define "awm.controlPlaneEgress" -}}
 {{- range .Values.networkPolicy.controlPlaneEgress }}

@@ -71,7 +71,7 @@ def test_a_row_says_what_its_bundle_is(tmp_path: Path, snapshot: snapshots.Snaps
         tools_hash=digest.tools_hash(bundle.tools),
         published_at=row.published_at,
     )
-    assert list(snapshot.tools(row)) == list(bundle.tools)
+    assert list(snapshot.tools(row) or ()) == list(bundle.tools)
 
 
 def test_the_metadata_says_what_anybody_may_know_and_no_more(tmp_path: Path, snapshot: snapshots.Snapshot) -> None:
@@ -168,6 +168,11 @@ def test_metadata_of_another_bundle_is_not_believed(tmp_path: Path, snapshot: sn
     model.metadata_path(folder, snapshot.entry("rover").bundle).write_bytes(other)
     [fault] = snapshots.load(folder).faults
     assert "describes archive, generation 1" in fault.reason
+
+
+def test_a_tool_list_that_is_not_there_is_told_to_be_none(tmp_path: Path, snapshot: snapshots.Snapshot) -> None:
+    model.tools_path(tmp_path / "catalogue", snapshot.entry("rover").tools_hash).unlink()
+    assert snapshot.tools(snapshot.entry("rover")) is None
 
 
 def test_a_tool_list_that_was_changed_is_not_answered(tmp_path: Path, snapshot: snapshots.Snapshot) -> None:

@@ -66,9 +66,20 @@ def tools(fleet_url: str, mcp_url: str, token: str | None) -> Iterator[client.To
         yield opened
 
 
-def scenario_mcp_url(url: str, name: str) -> str:
-    """Where a scenario's default episode is."""
-    return f"{url.rstrip('/')}/s/{names.normalise(name)}/mcp"
+def scenario_mcp_url(fleet: client.ControlClient, url: str, name: str) -> str:
+    """Where a scenario's default episode is: as the fleet says, whose agents' port may be another than the one asked.
+
+    An agent's token does not open the catalogue: then at `url` itself.
+
+    Raises:
+        ProblemError: There is no such scenario.
+    """
+    try:
+        return scenario(fleet, name).mcp_url
+    except problems.ProblemError as exc:
+        if exc.code is not problems.Code.NOT_PERMITTED:
+            raise
+        return f"{url.rstrip('/')}/s/{names.normalise(name)}/mcp"
 
 
 def scenario(fleet: client.ControlClient, name: str) -> views.ScenarioDetails:

@@ -37,6 +37,10 @@ def tools(
     if as_json:
         output.document({"scenario": found.name, "state": found.state, "tools": found.tools})
         return
+    if found.tools is None:
+        raise errors.PermanentError(
+            f"the catalogue does not tell the tools of {found.name}; the scenario itself does, at {found.mcp_url}"
+        )
     output.table(
         f"{found.title} ({found.state}): {len(found.tools)} tools at {found.mcp_url}",
         ("tool", "arguments", "what it does"),
@@ -84,9 +88,9 @@ def _mcp_url(name: str, episode: str | None, url: str, token: str | None) -> str
     Raises:
         PermanentError: The episode is of another scenario.
     """
-    if episode is None:
-        return asking.scenario_mcp_url(url, name)
     with asking.control(url, token) as fleet:
+        if episode is None:
+            return asking.scenario_mcp_url(fleet, url, name)
         view = fleet.get(episode)
     if view.scenario != names.normalise(name):
         raise errors.PermanentError(f"the episode {episode} is of {view.scenario}, not of {name}")

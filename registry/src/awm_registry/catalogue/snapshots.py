@@ -122,12 +122,14 @@ class Snapshot:
         except reading.Unreadable:
             return reading.undescribed(entry)
 
-    def tools(self, entry: model.Entry) -> Sequence[model.Tool]:
-        """A row's tool list, from its file.
+    def tools(self, entry: model.Entry) -> Sequence[model.Tool] | None:
+        """A row's tool list, from its file; None where there is none.
 
         Raises:
-            ProblemError: `internal`: the file is missing or is not what its name says.
+            ProblemError: `internal`: the file is not what its name says.
         """
+        if not model.tools_path(self._folder, entry.tools_hash).exists():
+            return None
         try:
             return reading.tools(self._folder, entry)
         except reading.Unreadable as exc:

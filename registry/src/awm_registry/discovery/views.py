@@ -56,7 +56,7 @@ class ScenarioDetails(ScenarioView):
     tools_hash: str
     clock: datetime
     user: bundles.User
-    tools: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None = pydantic.Field(description="Null where the catalogue does not have them.")
 
 
 class TaskView(model.Task):
@@ -109,6 +109,7 @@ def scenario(fleet: Fleet, name: str) -> ScenarioDetails:
     """
     card = fleet.catalogue.card(name)
     described = fleet.catalogue.metadata(card.entry)
+    tools = fleet.catalogue.tools(card.entry)
     return ScenarioDetails(
         **_fields(fleet, card),
         generations=[row.generation for row in fleet.catalogue.generations(card.entry.name)],
@@ -117,7 +118,7 @@ def scenario(fleet: Fleet, name: str) -> ScenarioDetails:
         tools_hash=card.entry.tools_hash,
         clock=described.clock,
         user=described.user,
-        tools=list(fleet.catalogue.tools(card.entry)),
+        tools=None if tools is None else list(tools),
     )
 
 

@@ -61,7 +61,7 @@ class LiveCatalogue:
         if self._is_stale and now - self._made_at >= _AT_MOST_EVERY_S:
             self._is_stale = False
             self._made_at = now
-            live = self._view.environments.items.values()
+            live = tuple(self._view.environments.items.values())  # asked in threads, while the watch goes on
             tiers = self._tiers()
             entries = tuple(_entry(each, tiers) for each in live if _is_served(each))
             if entries != self._entries:  # most changes are of what an environment does, not of what it is
