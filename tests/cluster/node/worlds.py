@@ -11,7 +11,7 @@ from urllib import parse
 
 from awm_registry import client
 from awm_registry.tokens import issuing, keys
-from awm_runtime.contract import episodes, tokens
+from awm_runtime.contract import episodes, problems, tokens
 from cluster import releases
 from cluster.testbed import clusters, registries
 
@@ -131,8 +131,9 @@ class World(releases.Release):
 
     def _said(self) -> str:
         parts = [self.cluster.kubectl("get", "environments,pods", "--output=wide", f"--namespace={self.team}")]
+        parts.append(self.cluster.kubectl("get", "events", f"--namespace={self.team}"))
         parts.append(self.cluster.kubectl("get", "pods", "--output=wide", f"--namespace={self.namespace}"))
-        selected = (f"--namespace={self.namespace}", "--selector=app.kubernetes.io/component", "--tail=30")
+        selected = (f"--namespace={self.namespace}", "--selector=app.kubernetes.io/component=controller", "--tail=30")
         return "\n".join([*parts, self.cluster.kubectl("logs", *selected)])
 
 
@@ -146,7 +147,8 @@ def opened(trainer: client.ControlClient, scenario: str, count: int = 1, **more:
     """Opens episodes of a scenario; one that sleeps is woken."""
     item = episodes.FleetEpisodeSpec(scenario=scenario, count=count, **more)
     answer = trainer.open_batch(episodes.FleetOpenRequest(episodes=[item]))
-    assert answer.rejected == []
+    if answer.rejected:
+        raise problems.ProblemError.of(answer.rejected[0].error)
     return answer.episodes
 
 
