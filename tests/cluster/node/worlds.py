@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib import parse
@@ -24,6 +24,10 @@ COPIES = ("absent", "stranger", "deleted", "distant")
 """Scenarios that tests do something to; each is the library under another name."""
 
 
+Row = dict[str, Any]
+"""Of a catalogue's index."""
+
+
 class World(releases.Release):
     """A release with one team. All of its pods are real ones.
 
@@ -35,7 +39,7 @@ class World(releases.Release):
     def __init__(self, cluster: clusters.Cluster, helm: Path, folder: Path, images: Path) -> None:
         super().__init__(cluster, helm, folder)
         self.folder = folder
-        self.rows: dict[str, dict[str, Any]] = {}
+        self.rows: dict[str, Row] = {}
         self.agent = self.control = ""
         self.teams = [{"name": TEAM, "namespace": self.teams[0]["namespace"]}]
         self.base = registries.push(f"oci:{images}/awm-runtime", "runtime")
@@ -53,14 +57,14 @@ class World(releases.Release):
         """The team's namespace."""
         return str(self.teams[0]["namespace"])
 
-    def build(self, *bundles: Path) -> list[dict[str, Any]]:
+    def build(self, *bundles: Path) -> list[Row]:
         """Builds and pushes the images of bundles; returns their rows of an index."""
         options = ("--base", f"registry:{self.base}", "--output", f"registry:{registries.HOST}/awm", "--plain-http")
         built = awm("image", "build", *bundles, *options)
         (self.folder / "images.json").write_text(built)
         catalogue = self.folder / "catalogue"
         awm("catalog", "build", *bundles, "--images", self.folder / "images.json", "--out", catalogue)
-        entries: list[dict[str, Any]] = json.loads((catalogue / "index.json").read_text())["entries"]
+        entries: list[Row] = json.loads((catalogue / "index.json").read_text())["entries"]
         return entries
 
     def install(self) -> None:
@@ -91,7 +95,7 @@ class World(releases.Release):
         """A client of an episode's MCP URL, by the address of the router's Service: names are for pods."""
         return client.ToolClient(self.agent + parse.urlsplit(episode.mcp_url).path, token=episode.token)
 
-    def change(self, scenario: str, row: Mapping[str, Any]) -> None:
+    def change(self, scenario: str, row: Row) -> None:
         """Names another bundle for an environment."""
         spec = {"image": row["image"], "bundleGeneration": row["generation"], "bundleDigest": row["bundle"]}
         patch = json.dumps({"spec": {**spec, "toolsHash": row["tools_hash"]}})
