@@ -72,7 +72,7 @@ chart: setup ## Package the Helm chart into dist/ (HELM=, by default the one on 
 test-chart: setup ## Run the tests of the Helm chart (after `make testbed`)
 	@$(BIN)/pytest tests/chart
 
-test-cluster: setup ## Run the tests on a Kubernetes control plane with simulated nodes (root; after `make testbed`)
+test-cluster: setup ## Run the tests on Kubernetes, with simulated nodes and a real one (root, Docker; after `make testbed`)
 	@$(BIN)/pytest tests/cluster
 
 testbed: setup ## Build Kubernetes, Helm and what else these tests need into the user's cache (10 minutes the first time)
@@ -109,7 +109,7 @@ bench-builtin: setup ## Benchmark the built-in generator on 1,000 scenarios (BEN
 bench-generator: setup ## Measure the pace and the memory of `awm gen` (BENCH_ARGS="--quick", "--grown 100")
 	@PYTHONPATH=tests $(BIN)/python -m bench.generator $(BENCH_ARGS)
 
-bench-kubernetes: setup ## Install 1,000 scenarios on simulated nodes and print what it takes (root; after `make testbed`)
+bench-kubernetes: setup ## Measure 1,000 scenarios on simulated nodes and a few on a real one (root; after `make testbed images`)
 	@PYTHONPATH=tests $(BIN)/python -m cluster.bench $(BENCH_ARGS)
 
 clean: ## Remove what the other targets made

@@ -1,4 +1,4 @@
-"""`python -m cluster.bench`: a thousand scenarios on simulated nodes.
+"""`python -m cluster.bench`: a thousand scenarios on simulated nodes, and a few on a real one.
 
 The table goes to standard error, JSON to standard output. Handshakes are real; one stub answers them for all pods.
 """
@@ -17,6 +17,7 @@ from bench import report
 
 from awm_registry import client
 from cluster import fleets, releases, stubs
+from cluster.node import bench as real
 from cluster.testbed import clusters, tools
 
 _PATIENCE_S = 600.0
@@ -27,31 +28,42 @@ def main() -> None:
     """Measures, and prints what was seen."""
     parser = argparse.ArgumentParser(prog="python -m cluster.bench", description=__doc__)
     parser.add_argument("--scenarios", type=int, default=1000)
+    parser.add_argument("--only", choices=["simulated", "node"], help="one kind of nodes alone")
+    parser.add_argument("--images", type=Path, default=Path(".awm/images"), help="what `make images` made")
     given = parser.parse_args()
     programs = tools.built()
     if programs is None:
         sys.exit("the programs of Kubernetes are not built: run `make testbed`")
+    if given.only != "simulated" and not (given.images / "awm-control").is_dir():
+        sys.exit(f"{given.images} has no images for the real node: run `make images`, or give --only simulated")
     rows: list[Row] = []
-    nodes = given.scenarios // 150 + 2
-    with (
-        tempfile.TemporaryDirectory(prefix="awm-bench-") as folder,
-        clusters.simulated(programs, Path(folder) / "cluster", nodes=nodes) as cluster,
-        cluster.namespaces.network(),
-        stubs.serving() as stub,
-    ):
-        release = releases.Release(cluster, programs / "helm4", Path(folder))
-        release.teams = [{**release.teams[0], "quota": {"pods": 4 * given.scenarios}}]
-        release.values["teams"] = release.teams
-        release.index(*(fleets.entry(f"scenario_{number}") for number in range(given.scenarios)))
-        _measure(release, stub, given.scenarios, rows)
-    print(json.dumps({"machine": report.machine(), "scenarios": given.scenarios, "rows": rows}, indent=1))
 
-
-def _measure(release: releases.Release, stub: stubs.Stub, count: int, rows: list[Row]) -> None:
     def note(what: str, value: float, unit: str) -> None:
         rows.append({"what": what, "value": round(value, 1), "unit": unit})
         print(f"{what:<60} {value:>10.1f} {unit}", file=sys.stderr, flush=True)
 
+    if given.only != "node":
+        _simulated(programs, given.scenarios, note)
+    if given.only != "simulated":
+        real.measure(programs, given.images, note)
+    print(json.dumps({"machine": report.machine(), "scenarios": given.scenarios, "rows": rows}, indent=1))
+
+
+def _simulated(programs: Path, scenarios: int, note: real.Note) -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="awm-bench-") as folder,
+        clusters.simulated(programs, Path(folder) / "cluster", nodes=scenarios // 150 + 2) as cluster,
+        cluster.namespaces.network(),
+        stubs.serving() as stub,
+    ):
+        release = releases.Release(cluster, programs / "helm4", Path(folder))
+        release.teams = [{**release.teams[0], "quota": {"pods": 4 * scenarios}}]
+        release.values["teams"] = release.teams
+        release.index(*(fleets.entry(f"scenario_{number}") for number in range(scenarios)))
+        _measure(release, stub, scenarios, note)
+
+
+def _measure(release: releases.Release, stub: stubs.Stub, count: int, note: real.Note) -> None:
     begun = time.monotonic()
     release.helm("install", "--create-namespace")
     note("helm install", time.monotonic() - begun, "s")

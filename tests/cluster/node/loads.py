@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 from awm_registry import client
 from awm_runtime import errors
+from awm_runtime.contract import episodes, problems
 from cluster.node import worlds
 
 EPISODES = 20
-_CALLS = 12
-_PAUSE_S = 0.15
+_CALLS = 16
+_PAUSE_S = 0.25
 
 
 @dataclass
@@ -74,7 +75,9 @@ def _play(world: worlds.World, scenario: str, seen: Seen, over: threading.Event)
 def _play_one(
     world: worlds.World, trainer: client.ControlClient, scenario: str, seen: Seen, over: threading.Event
 ) -> None:
-    [episode] = worlds.opened(trainer, scenario, task="third-renewal")
+    episode = _opened(trainer, scenario, over)
+    if episode is None:
+        return
     with world.player(episode) as player:
         for _ in range(_CALLS):
             if over.wait(_PAUSE_S):
@@ -89,3 +92,15 @@ def _play_one(
         seen.fault("a verdict", f"{verdict.outcome} of generation {found.generation}, opened on {episode.generation}")
     trainer.close(episode.id)
     seen.end(episode.generation)
+
+
+def _opened(trainer: client.ControlClient, scenario: str, over: threading.Event) -> episodes.EpisodeView | None:
+    """An episode, opened with the patience that a fleet asks for; None when the block ends meanwhile."""
+    while not over.is_set():
+        try:
+            return worlds.opened(trainer, scenario, task="third-renewal")[0]
+        except problems.ProblemError as exc:
+            if exc.retry_after_s is None:
+                raise
+            over.wait(exc.retry_after_s)
+    return None

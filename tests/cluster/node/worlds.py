@@ -4,14 +4,14 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib import parse
 
 from awm_registry import client
 from awm_registry.tokens import issuing, keys
-from awm_runtime.contract import episodes, tokens
+from awm_runtime.contract import episodes, problems, tokens
 from cluster import releases
 from cluster.testbed import clusters, registries
 
@@ -22,6 +22,10 @@ PATIENCE_S = 60.0
 ABSENT = f"{registries.HOST}/awm/absent@sha256:{'0' * 64}"
 COPIES = ("absent", "stranger", "deleted", "distant")
 """Scenarios that tests do something to; each is the library under another name."""
+
+
+Row = dict[str, Any]
+"""Of a catalogue's index."""
 
 
 class World(releases.Release):
@@ -35,7 +39,7 @@ class World(releases.Release):
     def __init__(self, cluster: clusters.Cluster, helm: Path, folder: Path, images: Path) -> None:
         super().__init__(cluster, helm, folder)
         self.folder = folder
-        self.rows: dict[str, dict[str, Any]] = {}
+        self.rows: dict[str, Row] = {}
         self.agent = self.control = ""
         self.teams = [{"name": TEAM, "namespace": self.teams[0]["namespace"]}]
         self.base = registries.push(f"oci:{images}/awm-runtime", "runtime")
@@ -53,14 +57,14 @@ class World(releases.Release):
         """The team's namespace."""
         return str(self.teams[0]["namespace"])
 
-    def build(self, *bundles: Path) -> list[dict[str, Any]]:
+    def build(self, *bundles: Path) -> list[Row]:
         """Builds and pushes the images of bundles; returns their rows of an index."""
         options = ("--base", f"registry:{self.base}", "--output", f"registry:{registries.HOST}/awm", "--plain-http")
         built = awm("image", "build", *bundles, *options)
         (self.folder / "images.json").write_text(built)
         catalogue = self.folder / "catalogue"
         awm("catalog", "build", *bundles, "--images", self.folder / "images.json", "--out", catalogue)
-        entries: list[dict[str, Any]] = json.loads((catalogue / "index.json").read_text())["entries"]
+        entries: list[Row] = json.loads((catalogue / "index.json").read_text())["entries"]
         return entries
 
     def install(self) -> None:
@@ -91,7 +95,7 @@ class World(releases.Release):
         """A client of an episode's MCP URL, by the address of the router's Service: names are for pods."""
         return client.ToolClient(self.agent + parse.urlsplit(episode.mcp_url).path, token=episode.token)
 
-    def change(self, scenario: str, row: Mapping[str, Any]) -> None:
+    def change(self, scenario: str, row: Row) -> None:
         """Names another bundle for an environment."""
         spec = {"image": row["image"], "bundleGeneration": row["generation"], "bundleDigest": row["bundle"]}
         patch = json.dumps({"spec": {**spec, "toolsHash": row["tools_hash"]}})
@@ -131,8 +135,9 @@ class World(releases.Release):
 
     def _said(self) -> str:
         parts = [self.cluster.kubectl("get", "environments,pods", "--output=wide", f"--namespace={self.team}")]
+        parts.append(self.cluster.kubectl("get", "events", f"--namespace={self.team}"))
         parts.append(self.cluster.kubectl("get", "pods", "--output=wide", f"--namespace={self.namespace}"))
-        selected = (f"--namespace={self.namespace}", "--selector=app.kubernetes.io/component", "--tail=30")
+        selected = (f"--namespace={self.namespace}", "--selector=app.kubernetes.io/component=controller", "--tail=30")
         return "\n".join([*parts, self.cluster.kubectl("logs", *selected)])
 
 
@@ -146,7 +151,8 @@ def opened(trainer: client.ControlClient, scenario: str, count: int = 1, **more:
     """Opens episodes of a scenario; one that sleeps is woken."""
     item = episodes.FleetEpisodeSpec(scenario=scenario, count=count, **more)
     answer = trainer.open_batch(episodes.FleetOpenRequest(episodes=[item]))
-    assert answer.rejected == []
+    if answer.rejected:
+        raise problems.ProblemError.of(answer.rejected[0].error)
     return answer.episodes
 
 

@@ -111,6 +111,7 @@ def _seclude(cluster: clusters.Cluster) -> None:
         run("mount", "--bind", file, Path("/proc/sys") / name)
     for name in ("net.ipv4.ip_forward", "net.bridge.bridge-nf-call-iptables"):  # those are the namespace's
         run("sysctl", "--quiet", "--write", f"{name}=1")
+    run("ip", "route", "add", clusters.SERVICES, "dev", "node0")  # a way out first; then kube-proxy sees who is meant
 
 
 def _configure(state: Path, group: str) -> None:
