@@ -155,6 +155,7 @@ def test_the_controller_may_do_what_it_does_and_no_more(helm: Path, tmp_path: Pa
             "a: its quota of 511Mi requests.memory is less than the 512 MiB of one environment",
         ),
         ({"rollout": {"onNoCapacity": "hope"}}, "onNoCapacity"),
+        ({"networkPolicy": {"enforcement": "maybe"}}, "enforcement"),
         ({"image": {"reference": "registry.example/control:1"}}, "reference"),
         ({"image": {"reference": ""}}, "image.reference: give the controller's image by digest"),
         ({"catalog": {"index": "[]"}}, "no catalogue index"),

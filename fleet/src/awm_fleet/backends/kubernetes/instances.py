@@ -20,7 +20,13 @@ _METRIC = re.compile(r"^(awm_[a-z_]+)(?:\{[^}]*\})? ([0-9.e+-]+)$", re.MULTILINE
 
 
 class NoAnswer(errors.TransientError):
-    """An instance did not answer, or not as one does."""
+    """An instance did not answer, or not as one does.
+
+    Attributes:
+        reason: The same in one word.
+    """
+
+    reason = "NoAnswer"
 
 
 class _Episode(pydantic.BaseModel):

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from awm_fleet.backends.kubernetes import names, objects, planning
+from awm_fleet.backends.kubernetes import isolation, names, objects, planning
 from awm_runtime import errors
 
 
@@ -59,11 +59,16 @@ class Rollout(_Strict):
 
 
 class Config(_Strict):
-    """`config.json`."""
+    """`config.json`.
+
+    Attributes:
+        enforcement: What becomes of pods on nodes that do not enforce network policies; see `isolation`.
+    """
 
     teams: tuple[Team, ...]
     pods: Pods = Pods()
     rollout: Rollout = Rollout()
+    enforcement: isolation.Enforcement = "none"
     idle_timeout: str = pydantic.Field("15m", pattern=r"^([0-9]+(s|m|h))+$")
     url: str = ""
 
