@@ -110,7 +110,7 @@ class Controller:
     async def _warn(self) -> None:
         while True:
             pod, message = await self._warnings.get()
-            await self._reconciler.tell(pod, isolation.NotIsolated.reason, message)
+            await self._reconciler.tell(pod, isolation.REASON, message)
 
     async def _work(self) -> None:
         while True:

@@ -20,13 +20,7 @@ _METRIC = re.compile(r"^(awm_[a-z_]+)(?:\{[^}]*\})? ([0-9.e+-]+)$", re.MULTILINE
 
 
 class NoAnswer(errors.TransientError):
-    """An instance did not answer, or not as one does.
-
-    Attributes:
-        reason: The same in one word.
-    """
-
-    reason = "NoAnswer"
+    """An instance did not answer, or not as one does."""
 
 
 class _Episode(pydantic.BaseModel):

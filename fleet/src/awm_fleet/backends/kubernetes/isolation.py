@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from awm_fleet.backends.kubernetes import instances, model, objects
+from awm_fleet.backends.kubernetes import model, objects
+from awm_runtime import errors
 
 logger = logging.getLogger(__name__)
 
 PORT = 8003
+REASON = "NotIsolated"
 Enforcement = Literal["require", "warn", "none"]
 
 _ANSWER_S = 2.0
@@ -24,10 +26,8 @@ _PATIENCE_S = 4.0
 """A network may take a moment to learn of a new pod's policies."""
 
 
-class NotIsolated(instances.NoAnswer):
+class NotIsolated(errors.TransientError):
     """A pod's node is not known to enforce network policies; to be asked again after `again_s`."""
-
-    reason = "NotIsolated"
 
     def __init__(self, message: str, again_s: float) -> None:
         super().__init__(message)
@@ -60,8 +60,8 @@ class Isolation:
         """
         if self._enforcement == "none" or pod.node in self._closed:
             return
-        if pod.node not in self._told or self._enforcement == "require":
-            self._asked[pod.node] = pod
+        if pod.address and (pod.node not in self._told or self._enforcement == "require"):
+            self._asked.setdefault(pod.node, pod)
             self._wanted.set()
         if self._enforcement == "require":
             if pod.node in self._told:
@@ -73,21 +73,17 @@ class Isolation:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            await asyncio.gather(*(self._look(pod) for pod in tuple(self._asked.values())))
+            await asyncio.gather(*(self._look(pod, pod.address or "") for pod in tuple(self._asked.values())))
             if self._asked:
                 self._wanted.set()
                 await asyncio.sleep(_LOOK_S)
 
-    async def _look(self, pod: model.Pod) -> None:
-        assert pod.address is not None
-        is_open = await reaches(pod.address, PORT)
-        is_alive = is_open or await reaches(pod.address, objects.CONTROL_PORT)
-        if self._asked.get(pod.node) is not pod:
-            return  # another of its pods is to be asked meanwhile
-        if not is_open:
-            if is_alive:  # one that is gone is reached at no port, and says nothing
+    async def _look(self, pod: model.Pod, address: str) -> None:
+        if not await reaches(address, PORT):
+            if await reaches(
+                address, objects.CONTROL_PORT
+            ):  # a pod that is gone is reached at no port, and says nothing
                 self._closed.add(pod.node)
-                self._told.discard(pod.node)
             del self._asked[pod.node]
             return
         since = self._open.setdefault(pod.node, time.monotonic())

@@ -22,6 +22,8 @@ from awm_fleet.backends.kubernetes import (
 
 logger = logging.getLogger(__name__)
 
+_Words = TypeVar("_Words", str, conditions.Fault)
+
 _DRAIN_AGAIN_S = 5.0
 _ROOM_AGAIN_S = 30.0
 _ROOM_S = 0.5
@@ -29,8 +31,6 @@ _ROOM_S = 0.5
 _LOG_LINES = 5
 _MOST_KEPT = 1000
 _LOG_BYTES = 4096
-_Words = TypeVar("_Words", str, conditions.Fault)
-
 _FIRST_REMOVED = {"controller.kubernetes.io/pod-deletion-cost": "-1000"}
 
 
@@ -185,24 +185,26 @@ class Reconciler:
                 self._applied.pop((key.namespace, name), None)
                 view.deployments.forget(name)
             case planning.Ask(pod):
-                try:
-                    await self._ask(pod)
-                except isolation.NotIsolated as exc:
-                    self._queue.add_after(key, exc.again_s)
+                await self._ask(key, pod)
             case planning.Drain(pod):
                 if not await self._drain(pod):
                     self._queue.add_after(key, _DRAIN_AGAIN_S)
             case planning.Replace(pod):
                 await self._api.delete(api.PODS, key.namespace, pod.name)
 
-    async def _ask(self, pod: model.Pod) -> None:
+    async def _ask(self, key: teams.Key, pod: model.Pod) -> None:
         """The handshake; what a pod lists is remembered for as long as it lives."""
         try:
             self._isolation.check(pod)
+        except isolation.NotIsolated as exc:
+            _keep(self._faults, pod.uid, conditions.Fault(isolation.REASON, str(exc)))
+            self._queue.add_after(key, exc.again_s)
+            return
+        try:
             self._lists[pod.uid] = await self._instances.tools(pod)
             self._faults.pop(pod.uid, None)
         except instances.NoAnswer as exc:
-            _keep(self._faults, pod.uid, conditions.Fault(exc.reason, conditions.shown(str(exc))))
+            _keep(self._faults, pod.uid, conditions.Fault("NoAnswer", conditions.shown(str(exc))))
             raise
         finally:
             self._meter.handshake(answered=pod.uid in self._lists)
