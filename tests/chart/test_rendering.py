@@ -166,6 +166,7 @@ def test_the_controller_may_do_what_it_does_and_no_more(helm: Path, tmp_path: Pa
             "a: its quota of 511Mi requests.memory is less than the 512 MiB of one environment",
         ),
         ({"rollout": {"onNoCapacity": "hope"}}, "onNoCapacity"),
+        ({"networkPolicy": {"enforcement": "maybe"}}, "enforcement"),
         ({"image": {"reference": "registry.example/control:1"}}, "reference"),
         ({"image": {"reference": ""}}, "image.reference: give the image of controller and router by digest"),
         ({"router": {"replicas": 0}}, "replicas"),

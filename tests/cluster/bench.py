@@ -4,13 +4,16 @@ The table goes to standard error, JSON to standard output. Handshakes are real; 
 """
 
 import argparse
+import contextlib
 import json
+import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 from bench import report
@@ -60,17 +63,17 @@ def _simulated(programs: Path, scenarios: int, note: real.Note) -> None:
         release.teams = [{**release.teams[0], "quota": {"pods": 4 * scenarios}}]
         release.values["teams"] = release.teams
         release.index(*(fleets.entry(f"scenario_{number}") for number in range(scenarios)))
-        _measure(release, stub, scenarios, note)
+        _measure(release, stub, scenarios, programs / "kubectl", note)
 
 
-def _measure(release: releases.Release, stub: stubs.Stub, count: int, note: real.Note) -> None:
+def _measure(release: releases.Release, stub: stubs.Stub, count: int, kubectl: Path, note: real.Note) -> None:
     begun = time.monotonic()
     release.helm("install", "--create-namespace")
     note("helm install", time.monotonic() - begun, "s")
-    with release.controller() as process:
-        _until(lambda: _with_condition(release, "Accepted") == count)
+    with release.controller() as process, _followed(release, kubectl) as conditions:
+        _until(lambda: _with(conditions, "Accepted") == count)
         note(f"{count} environments accepted, from helm install on", time.monotonic() - begun, "s")
-        _until(lambda: _with_condition(release, "Ready") == count)
+        _until(lambda: _with(conditions, "Ready") == count)
         note(f"{count} environments ready, from helm install on", time.monotonic() - begun, "s")
         note("handshakes", sum(stub.asked.values()), "")
         note("memory of the controller", psutil.Process(process.pid).memory_info().rss / 2**20, "MiB")
@@ -92,8 +95,8 @@ def _measure(release: releases.Release, stub: stubs.Stub, count: int, note: real
         fleets.entry(extra),
     )
     begun = time.monotonic()
-    with release.controller() as process:
-        _until(lambda: release.states(0).get(extra) == "ready")
+    with release.controller() as process, _followed(release, kubectl) as conditions:
+        _until(lambda: "Ready" in conditions.get(extra, ()))
         note("a restarted controller has looked at all, and served one more", time.monotonic() - begun, "s")
         note("objects changed by it", _changed(before, _versions(release)), "")
         note("handshakes beside the new one's", sum(stub.asked.values()) - 1, "")
@@ -113,12 +116,33 @@ def _until(seen: Callable[[], bool]) -> None:
         time.sleep(0.5)
 
 
-def _with_condition(release: releases.Release, kind: str) -> int:
-    found = 0
-    for each in release.get("environments", release.teams[0]["namespace"]):
-        conditions = {one["type"]: one["status"] for one in each.get("status", {}).get("conditions", [])}
-        found += conditions.get(kind) == "True"
-    return found
+@contextlib.contextmanager
+def _followed(release: releases.Release, kubectl: Path) -> Iterator[Mapping[str, set[str]]]:
+    """What is true of each environment, from a watch: lists of a thousand would slow down what is measured."""
+    conditions: dict[str, set[str]] = {}
+    shown = 'jsonpath={.metadata.name}{" "}{.status.conditions[*].type}{" "}{.status.conditions[*].status}{"\\n"}'
+    command = [kubectl, f"--kubeconfig={release.cluster.kubeconfig}", "get", "environments", "--watch"]
+    command += [f"--namespace={release.teams[0]['namespace']}", f"--output={shown}"]
+
+    def follow(lines: IO[str]) -> None:
+        for line in lines:
+            name, *words = line.split()  # all types, then all states
+            half = len(words) // 2
+            conditions[name] = {kind for kind, state in zip(words[:half], words[half:], strict=True) if state == "True"}
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watch:
+        assert watch.stdout is not None
+        thread = threading.Thread(target=follow, args=[watch.stdout])
+        thread.start()
+        try:
+            yield conditions
+        finally:
+            watch.terminate()
+            thread.join()
+
+
+def _with(conditions: Mapping[str, set[str]], kind: str) -> int:
+    return sum(kind in each for each in tuple(conditions.values()))
 
 
 def _versions(release: releases.Release) -> dict[str, str]:

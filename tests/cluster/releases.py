@@ -63,6 +63,7 @@ class Release:
             "controller": fleets.SIMULATED_PODS,
             "router": fleets.SIMULATED_PODS,
             "environments": fleets.SIMULATED_PODS,
+            "networkPolicy": {"enforcement": "warn"},  # nobody enforces them on simulated nodes
         }
         self.kubeconfig = cluster.kubeconfig
         self._helm = helm

@@ -12,6 +12,7 @@ from typing import Any, Literal, NoReturn
 
 import pytest
 
+from awm_fleet.backends.kubernetes import definition
 from cluster import fleets, releases, stubs
 from cluster.testbed import clusters, policies
 
@@ -48,6 +49,8 @@ def release(
     made = releases.Release(cluster, programs / "helm4", tmp_path)
     made.teams[1]["warm"] = "all"
     made.values["networkPolicy"] = {"controlPlaneEgress": [{"cidr": f"{clusters.ADDRESS}/32", "ports": [6443]}]}
+    made.values["crds"] = {"install": False}  # other tests have applied it, and use it
+    cluster.apply(definition.definition())
     made.index(fleets.entry(), fleets.entry("farm"))
     made.helm("install", "--create-namespace")
     with made.controller():
@@ -55,7 +58,6 @@ def release(
     cluster.namespaces.run("ip", "address", "replace", f"{OUTSIDE}/32", "dev", "lo")
     with policies.enforced(cluster):
         yield made
-    cluster.kubectl("delete", "crd", "environments.awm.dev", "--ignore-not-found", "--wait=true")
     for each in (made.namespace, *(team["namespace"] for team in made.teams)):
         cluster.kubectl("delete", "namespace", each, "--ignore-not-found", "--wait=false")
 
@@ -76,6 +78,7 @@ def test_environments_are_reached_by_the_controller_alone_and_reach_nothing(rele
         (source, target, port): reached(source, target, port)
         for source, target, port in (
             (controller, red, 22),
+            (controller, red, 8003),  # its own policy permits it, that of environments does not
             (controller, OUTSIDE, 443),
             (controller, clusters.ADDRESS, 22),
             *((each, red, port) for each in (neighbour, blue, OUTSIDE) for port in (8001, 8002)),

@@ -117,6 +117,7 @@ app.kubernetes.io/managed-by: awm-fleet
     "drain_deadline_s" (.Values.rollout.drainDeadlineSeconds | int)
     "surge_reserve" (.Values.rollout.surgeReserve | int)
     "on_no_capacity" .Values.rollout.onNoCapacity)
+  "enforcement" (ternary .Values.networkPolicy.enforcement "none" .Values.networkPolicy.enabled)
   "idle_timeout" $environments.idleTimeout
   | toPrettyJson -}}
 {{- end -}}

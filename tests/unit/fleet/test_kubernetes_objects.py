@@ -144,7 +144,7 @@ def test_a_pod_is_given_public_keys_its_own_id_and_no_secret() -> None:
 )
 def test_a_pods_trouble_is_read(status: dict[str, Any], trouble: tuple[str, str] | None) -> None:
     metadata = {"namespace": "ns", "name": "p", "uid": "u", "labels": {names.ENVIRONMENT: "rover"}}
-    assert model.pod({"metadata": metadata, "status": status}).trouble == trouble
+    assert model.pod({"metadata": metadata, "spec": {}, "status": status}).trouble == trouble
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
-from awm_fleet.backends.kubernetes import model, names, objects, planning
+from awm_fleet.backends.kubernetes import conditions, model, names, objects, planning
 
 NOW = "2026-03-01T12:00:00Z"
 LATER = "2026-03-01T14:00:00Z"
@@ -58,6 +58,7 @@ def pod(of: model.Environment, uid: str = "a", **changed: Any) -> model.Pod:
         revision=revision(of),
         bundle_generation=of.bundle_generation,
         bundle=of.bundle_digest,
+        node="one",
         address="10.0.0.1",
         ready=True,
         drained=False,
@@ -269,7 +270,11 @@ def test_a_second_look_at_the_same_says_the_same() -> None:
             "WrongTools",
         ),
         (
-            lambda: {"deployments": [deployment(ONE)], "pods": [pod(ONE)], "faults": {"a": "it does not answer"}},
+            lambda: {
+                "deployments": [deployment(ONE)],
+                "pods": [pod(ONE)],
+                "faults": {"a": conditions.Fault("NoAnswer", "it does not answer")},
+            },
             "starting",
             "Verified",
             "NoAnswer",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from awm_fleet.backends.kubernetes import model, names
 from awm_registry import directory
@@ -9,6 +10,13 @@ from awm_registry import directory
 NO_ROOM, WAITING = "NoRoom", "Waiting"
 _MOST_REMEMBERED = 10
 _LONGEST_MESSAGE = 1024
+
+
+class Fault(NamedTuple):
+    """What became of asking a pod, in one word and in a sentence."""
+
+    reason: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +41,7 @@ class Facts:
     deployments: Sequence[model.Deployment]
     pods: Sequence[model.Pod]
     tool_lists: Sequence[model.ToolList]
-    faults: Mapping[str, str]
+    faults: Mapping[str, Fault]
     last_words: Mapping[str, str]
     draining_since: str | None
     waits: bool
@@ -171,7 +179,7 @@ def _verified(facts: Facts) -> _Said:
             return _Said("False", "WrongTools", f"{said}, not {facts.environment.tools_hash}")
     for uid, fault in facts.faults.items():
         if uid in mine:
-            return _Said("False", "NoAnswer", f"{mine[uid].name}: {fault}")
+            return _Said("False", fault.reason, f"{mine[uid].name}: {fault.message}")
     seen = len(facts.right & mine.keys())
     if seen >= facts.environment.replicas:
         return _Said("True", "ToolsMatch", f"{seen} pods list the tools of {facts.environment.tools_hash}")

@@ -14,8 +14,10 @@ from awm_fleet.backends.kubernetes import (
     api,
     idling,
     instances,
+    isolation,
     keyrings,
     metrics,
+    model,
     names,
     objects,
     queues,
@@ -67,9 +69,12 @@ class Controller:
             each.namespace: teams.TeamView(connection, each, changed=self._changed, freed=self._room_changed, rng=rng)
             for each in config.teams
         }
+        self._isolation = isolation.Isolation(config.enforcement, tell=self._told)
+        self._warnings: asyncio.Queue[tuple[model.Pod, str]] = asyncio.Queue()
         self._reconciler = reconciling.Reconciler(
             connection,
             self.instances,
+            self._isolation,
             self.views,
             config.options(),
             queue=self._queue,
@@ -90,6 +95,8 @@ class Controller:
             group.create_task(self._keyrings.run(), name="keys")
             group.create_task(self._seeds(), name="seed")
             group.create_task(idle.run(), name="idle")
+            group.create_task(self._isolation.run(), name="isolation")
+            group.create_task(self._warn(), name="warnings")
             for number in range(_WORKERS):
                 group.create_task(self._work(), name=f"worker {number}")
 
@@ -103,6 +110,14 @@ class Controller:
 
     def _room_changed(self, namespace: str) -> None:
         self._reconciler.room_changed(namespace)
+
+    def _told(self, pod: model.Pod, message: str) -> None:
+        self._warnings.put_nowait((pod, message))
+
+    async def _warn(self) -> None:
+        while True:
+            pod, message = await self._warnings.get()
+            await self._reconciler.tell(pod, isolation.REASON, message)
 
     async def _work(self) -> None:
         while True:

@@ -169,6 +169,7 @@ class Pod:
 
     Attributes:
         bundle_generation, bundle: What it serves.
+        node: Where it is; "" until it is somewhere.
         drained: It opens no more episodes and has none open.
         trouble: Why it does not become ready, in one word and in a sentence.
     """
@@ -180,6 +181,7 @@ class Pod:
     revision: str
     bundle_generation: int
     bundle: str
+    node: str
     address: str | None
     ready: bool
     drained: bool
@@ -241,6 +243,7 @@ def pod(document: Mapping[str, Any]) -> Pod:
         revision=metadata["labels"].get(names.REVISION, ""),
         bundle_generation=int(facts.get(names.GENERATION, 0)),
         bundle=facts.get(names.BUNDLE, ""),
+        node=document["spec"].get("nodeName", ""),
         address=status.get("podIP"),
         ready=ready,
         drained=names.DRAINED in metadata["labels"],

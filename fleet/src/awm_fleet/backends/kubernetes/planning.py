@@ -55,7 +55,7 @@ class Observed:
     deployments: Sequence[model.Deployment] = ()
     pods: Sequence[model.Pod] = ()
     tool_lists: Sequence[model.ToolList] = ()
-    faults: Mapping[str, str] = field(default_factory=dict)
+    faults: Mapping[str, conditions.Fault] = field(default_factory=dict)
     last_words: Mapping[str, str] = field(default_factory=dict)
     applied: Mapping[str, int] = field(default_factory=dict)
     may_roll: bool = True

@@ -3,12 +3,13 @@
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from awm_fleet.backends.kubernetes import (
     api,
     conditions,
     instances,
+    isolation,
     metrics,
     model,
     moments,
@@ -20,6 +21,8 @@ from awm_fleet.backends.kubernetes import (
 )
 
 logger = logging.getLogger(__name__)
+
+_Words = TypeVar("_Words", str, conditions.Fault)
 
 _DRAIN_AGAIN_S = 5.0
 _ROOM_AGAIN_S = 30.0
@@ -43,6 +46,7 @@ class Reconciler:
         self,
         connection: api.Api,
         asked: instances.Instances,
+        isolated: isolation.Isolation,
         views: Mapping[str, teams.TeamView],
         options: planning.Options,
         *,
@@ -54,6 +58,7 @@ class Reconciler:
     ) -> None:
         self._api = connection
         self._instances = asked
+        self._isolation = isolated
         self._views = views
         self._options = options
         self._queue = queue
@@ -63,7 +68,7 @@ class Reconciler:
         self._suffix = suffix
         self._applied: dict[tuple[str, str], int] = {}
         self._lists: dict[str, model.ToolList] = {}
-        self._faults: dict[str, str] = {}
+        self._faults: dict[str, conditions.Fault] = {}
         self._last_words: dict[str, str] = {}
         self._rolling: set[teams.Key] = set()
         self._in_line: dict[teams.Key, None] = {}
@@ -180,20 +185,26 @@ class Reconciler:
                 self._applied.pop((key.namespace, name), None)
                 view.deployments.forget(name)
             case planning.Ask(pod):
-                await self._ask(pod)
+                await self._ask(key, pod)
             case planning.Drain(pod):
                 if not await self._drain(pod):
                     self._queue.add_after(key, _DRAIN_AGAIN_S)
             case planning.Replace(pod):
                 await self._api.delete(api.PODS, key.namespace, pod.name)
 
-    async def _ask(self, pod: model.Pod) -> None:
+    async def _ask(self, key: teams.Key, pod: model.Pod) -> None:
         """The handshake; what a pod lists is remembered for as long as it lives."""
+        try:
+            self._isolation.check(pod)
+        except isolation.NotIsolated as exc:
+            _keep(self._faults, pod.uid, conditions.Fault(isolation.REASON, str(exc)))
+            self._queue.add_after(key, exc.again_s)
+            return
         try:
             self._lists[pod.uid] = await self._instances.tools(pod, self._token(pod))
             self._faults.pop(pod.uid, None)
         except instances.NoAnswer as exc:
-            _keep(self._faults, pod.uid, conditions.shown(str(exc)))
+            _keep(self._faults, pod.uid, conditions.Fault("NoAnswer", conditions.shown(str(exc))))
             raise
         finally:
             self._meter.handshake(answered=pod.uid in self._lists)
@@ -232,6 +243,14 @@ class Reconciler:
             document = telling.document(environment, said, now=moments.now(), suffix=self._suffix())
             await self._event(environment.namespace, document)
 
+    async def tell(self, pod: model.Pod, reason: str, message: str) -> None:
+        """Says as an event of a pod's environment what nobody but the controller has seen."""
+        environment = self._views[pod.namespace].environments.items.get(pod.environment)
+        if environment is not None:
+            said = telling.Said("Warning", reason, message)
+            document = telling.document(environment, said, now=moments.now(), suffix=self._suffix())
+            await self._event(pod.namespace, document)
+
     async def _event(self, namespace: str, document: dict[str, Any]) -> None:
         try:
             await self._api.create(api.EVENTS, namespace, document)
@@ -246,9 +265,9 @@ class Reconciler:
         self._next_in_line()
 
 
-def _keep(memory: dict[str, str], uid: str, text: str) -> None:
+def _keep(memory: dict[str, _Words], uid: str, words: _Words) -> None:
     """Remembers what there is to say of a pod; of pods that are long gone, nothing."""
-    memory[uid] = text
+    memory[uid] = words
     if len(memory) > _MOST_KEPT:
         del memory[next(iter(memory))]
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from awm_fleet.backends.kubernetes import objects, planning
+from awm_fleet.backends.kubernetes import isolation, objects, planning
 from awm_runtime import errors
 
 
@@ -69,6 +69,7 @@ class Config(_Strict):
         release: What the Secrets that the controller makes begin with.
         anchor: The ConfigMap beside the controller that owns them; empty: nothing does.
         url: Agents' URL of a scenario's default episode, with `{team}` and `{scenario}` to be put in.
+        enforcement: What becomes of pods on nodes that do not enforce network policies; see `isolation`.
     """
 
     release: str = pydantic.Field("awm", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
@@ -76,6 +77,7 @@ class Config(_Strict):
     teams: tuple[Team, ...]
     pods: Pods = Pods()
     rollout: Rollout = Rollout()
+    enforcement: isolation.Enforcement = "none"
     idle_timeout: str = pydantic.Field("15m", pattern=r"^([0-9]+(s|m|h))+$")
     url: str = ""
 
