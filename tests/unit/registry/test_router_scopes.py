@@ -1,6 +1,7 @@
 """Every route of a router against every kind of token. The list of routes comes from the apps themselves."""
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -133,6 +134,17 @@ def test_nothing_is_parsed_before_it_is_known_who_asks(guarded: Guarded) -> None
     )
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_not_a_byte_is_read_of_who_may_not_send_it(guarded: Guarded) -> None:
+    """The answer comes while the body of four megabytes is still to be sent."""
+    address = guarded.served.http.base_url
+    for token, status in ((None, 401), (guarded.tokens["agent"], 403)):
+        shown = "" if token is None else f"authorization: Bearer {token}\r\n"
+        head = f"POST /v1/episodes HTTP/1.1\r\nhost: {address.host}\r\ncontent-length: {4 << 20}\r\n{shown}\r\n"
+        with socket.create_connection((address.host, address.port or 80), timeout=20) as sent:
+            sent.sendall(head.encode())
+            assert sent.recv(4096).startswith(f"HTTP/1.1 {status} ".encode())
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,16 @@ from awm_runtime.bundle import model as bundles
 _LongText = Annotated[str | None, fastapi.Query(max_length=200)]
 Limit = Annotated[int, fastapi.Query(ge=1, le=paging.MOST)]
 Cursor = Annotated[str | None, fastapi.Query(pattern=paging.CURSOR)]
+
+
+def _with_time(value: object) -> object:
+    """A number is no moment, though pydantic takes it for the seconds since 1970."""
+    if isinstance(value, str) and "T" not in value.upper():
+        raise ValueError("a moment is written 2026-01-15T09:00:00Z")
+    return value
+
+
+Moment = Annotated[pydantic.AwareDatetime, pydantic.BeforeValidator(_with_time)]
 Split = Annotated[Literal["train", "test"] | None, fastapi.Query()]
 Tier = Annotated[bundles.Tier | None, fastapi.Query()]
 
@@ -94,7 +104,7 @@ def _add_mcp_registry(routes: fastapi.APIRouter, fleet: Callable[[fastapi.Reques
         request: fastapi.Request,
         search: _LongText = None,
         version: _LongText = None,
-        updated_since: pydantic.AwareDatetime | None = None,
+        updated_since: Moment | None = None,
         limit: Limit = paging.DEFAULT_LIMIT,
         cursor: Cursor = None,
     ) -> fastapi.Response:

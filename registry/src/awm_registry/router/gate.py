@@ -1,6 +1,7 @@
 """What every request of the control plane passes: host name, size, a line in the audit log."""
 
 import asyncio
+import functools
 import json
 import logging
 import time
@@ -54,7 +55,8 @@ class Gate:
         """Answers one request."""
         headers = exchanges.folded(scope["headers"])
         tracing.begin(headers.get(b"traceparent"))
-        state = scope["state"] = {"url": self._url, "route": "", "caller": None}
+        read = functools.partial(self._body, headers, receive)
+        state = scope["state"] = {"url": self._url, "route": "", "caller": None, "read": read}
         began, status = time.perf_counter(), 0
 
         async def seen(message: Message) -> None:
@@ -66,8 +68,7 @@ class Gate:
         try:
             if scope["path"] not in PROBES:
                 self._guard.check(headers)
-            body = await self._body(headers, receive)
-            await self._app(scope, exchanges.replayed(body, receive), seen)
+            await self._app(scope, receive, seen)
         except exchanges.Disconnected:  # half a request asks for nothing
             return
         except problems.ProblemError as exc:

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from awm_registry.router import authority, requests
 from awm_runtime.contract import problems
+from awm_runtime.server import exchanges
 
 Plane = Literal["control", "metrics"]
 
@@ -129,7 +130,8 @@ def admitting(tokens: authority.Authority, table: Sequence[Route]) -> type[fasta
                     caller = tokens.caller(authority.bearer(None if shown is None else shown.encode("latin-1")))
                     request.state.caller = caller
                     authority.require(caller, scope)
-                return await handle(request)
+                body = await request.state.read()  # only now: of strangers not a byte is kept
+                return await handle(fastapi.Request(request.scope, exchanges.replayed(body, request.receive)))
 
             return admitted
 
