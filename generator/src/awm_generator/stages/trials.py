@@ -16,7 +16,6 @@ from typing import Literal, Self, TypeVar
 
 from awm_generator.awm_files import probing
 from awm_generator.gates import protocol, reports, running
-from awm_generator.stages import outcomes
 from awm_runtime.bundle import database, model, statements, writing
 from awm_runtime.verification import sandbox
 
@@ -80,7 +79,7 @@ class Trials:
             level: How far.
 
         Raises:
-            Quarantined: they cannot be run.
+            WorkerGone: their process was ended from outside, as by Ctrl-C; the bundle is not to blame.
         """
         return await self.beside(lambda: _gated(made, level, self._workers))
 
@@ -155,12 +154,8 @@ def _short(value: object) -> str:
 
 
 def _gated(made: Callable[[Path], Path], level: protocol.Level, workers: running.Workers) -> reports.GateReport:
-    with tempfile.TemporaryDirectory(prefix="awm-gated-") as scratch:
-        try:
-            with workers.one() as worker:
-                return worker.gate(made(Path(scratch)), level)
-        except running.WorkerGone as exc:
-            raise outcomes.Quarantined(f"its gates cannot be run: {exc}") from exc
+    with tempfile.TemporaryDirectory(prefix="awm-gated-") as scratch, workers.one() as worker:
+        return worker.gate(made(Path(scratch)), level)
 
 
 def _probed(bundle: model.Bundle, deadline_s: float) -> probing.Probe:
