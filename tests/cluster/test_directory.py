@@ -71,6 +71,19 @@ def test_a_sleeping_scenario_is_woken_and_becomes_ready_when_it_is_verified(
     assert instance.control_url == f"http://{address}:8002"
 
 
+def test_nobody_is_told_where_to_reach_an_instance_before_it_is_verified(fleet: fleets.Fleet, stub: stubs.Stub) -> None:
+    async def play() -> list[contract.Instance]:
+        async with followed(fleet) as found:
+            await until(found, lambda: len(list(found.all())) == 1)
+            return list(found.all())
+
+    fleet.index(fleets.entry(tools_hash=f"sha256:{'0' * 64}"))
+    with fleet.controller():
+        fleet.wait("the fault", lambda: fleet.condition("Verified").get("reason") == "WrongTools")
+        [instance] = asyncio.run(play())
+    assert (instance.agent_url, instance.control_url) == (None, None)
+
+
 def test_in_a_rollout_one_revision_is_ready_at_a_time(fleet: fleets.Fleet, stub: stubs.Stub) -> None:
     async def play(seen: list[list[tuple[int, str]]]) -> None:
         async with followed(fleet) as found:

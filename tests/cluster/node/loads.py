@@ -61,6 +61,7 @@ def played(world: worlds.World, scenario: str) -> Iterator[Seen]:
         over.set()
         for each in threads:
             each.join()
+        print(f"{seen.calls} calls; episodes by generation: {dict(seen.ended)}", *seen.faults[:20], sep="\n")
 
 
 def _play(world: worlds.World, scenario: str, seen: Seen, over: threading.Event) -> None:

@@ -2,11 +2,12 @@
 
 import argparse
 import contextlib
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-from cluster.testbed import clusters, tools
+from cluster.testbed import clusters, nodes, tools
 
 
 def main() -> None:
@@ -14,10 +15,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m cluster.testbed", description=__doc__)
     parser.add_argument("what", choices=["build", "up"])
     parser.add_argument("--nodes", type=int, default=2, help="simulated nodes of `up`")
+    parser.add_argument("--real", action="store_true", help="a real node and an image registry in place of them")
     given = parser.parse_args()
+    if given.real and (lacking := nodes.lacking()):
+        sys.exit(f"a real node needs Debian's packages {' '.join(lacking)}")
     programs = _built()
     if given.what == "up":
-        _serve(programs, given.nodes)
+        _serve(programs, None if given.real else given.nodes)
 
 
 def _built() -> Path:
@@ -30,12 +34,14 @@ def _built() -> Path:
     return programs
 
 
-def _serve(programs: Path, nodes: int) -> None:
-    with (
-        tempfile.TemporaryDirectory(prefix="awm-testbed-") as folder,
-        clusters.simulated(programs, Path(folder) / "state", nodes=nodes) as cluster,
-        contextlib.suppress(KeyboardInterrupt),
-    ):
+def _serve(programs: Path, simulated: int | None) -> None:
+    with tempfile.TemporaryDirectory(prefix="awm-testbed-") as name, contextlib.ExitStack() as stack:
+        state = Path(name) / "state"
+        if simulated is None:
+            cluster = stack.enter_context(nodes.real(programs, state))
+        else:
+            cluster = stack.enter_context(clusters.simulated(programs, state, nodes=simulated))
+        stack.enter_context(contextlib.suppress(KeyboardInterrupt))
         command = cluster.inside("kubectl", f"--kubeconfig={cluster.kubeconfig}", "get", "nodes")
         print("serving until Ctrl-C; for example:", " ".join(command), flush=True)
         while True:

@@ -106,14 +106,15 @@ class ClusterDirectory:
         return [self._instance(environment, pod) for pod in self._view.pods_of(name)]
 
     def _instance(self, environment: model.Environment, pod: model.Pod) -> directory.Instance:
-        reachable = pod.address is not None
+        state = _state(environment, pod)
+        reachable = pod.address is not None and (state != "starting" or _served(environment, pod))
         return directory.Instance(
             id=directory.InstanceId(pod.uid),
             team=self._view.team.name,
             scenario=environment.scenario,
             generation=pod.bundle_generation,
             bundle=pod.bundle,
-            state=_state(environment, pod),
+            state=state,
             agent_url=f"http://{pod.address}:{objects.AGENT_PORT}" if reachable else None,
             control_url=f"http://{pod.address}:{objects.CONTROL_PORT}" if reachable else None,
             is_direct=self._view.team.direct,
@@ -131,3 +132,9 @@ def _state(environment: model.Environment, pod: model.Pod) -> directory.State:
     if any(each.pod == pod.uid for each in status.tool_lists) and pod.revision != status.revision_hash:
         return "draining"
     return "failed" if pod.trouble else "starting"
+
+
+def _served(environment: model.Environment, pod: model.Pod) -> bool:
+    """Whether a pod that is not ready now was verified, and may have episodes; it is still said where to reach it."""
+    status = environment.status
+    return pod.revision == status.serving and any(each.pod == pod.uid for each in status.tool_lists)
