@@ -19,7 +19,7 @@ from awm_fleet.backends.kubernetes import definition, names
 from cluster import stubs
 from cluster.testbed import clusters
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 SIMULATED = {
     "node_selector": {"type": "kwok"},
     "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],

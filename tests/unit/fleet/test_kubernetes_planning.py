@@ -211,6 +211,7 @@ ELSEWHERE = ("Unschedulable", "0/3 nodes are available: 3 node(s) didn't match P
         ({"no_room": "full", "room_instead": True}, "wait", []),
         ({"no_room": "full", "room_instead": True}, "recreate", ["drain a"]),
         ({"no_room": "full", "room_instead": False}, "recreate", []),
+        ({"no_room": "full", "room_instead": True, "may_roll": False}, "recreate", []),
         ({"starting": FULL}, "wait", []),
         ({"starting": FULL}, "recreate", ["drain a"]),
         ({"starting": ELSEWHERE}, "recreate", []),
@@ -230,8 +231,10 @@ def test_a_revision_without_room_waits_or_has_the_one_before_make_it(
 def test_a_revision_that_made_room_serves_until_it_is_drained() -> None:
     options = replace(OPTIONS, on_no_capacity="recreate")
     seen = planning.Observed(deployments=[deployment(ONE)], pods=[pod(ONE)], no_room="full", room_instead=True)
-    status = planning.plan(ROLLING, seen, options, now=NOW).status
-    assert (status.serving, status.state, status.draining_since) == (revision(ONE), "ready", NOW)
+    plan = planning.plan(ROLLING, seen, options, now=NOW)
+    assert plan.rolling  # as many at a time as others that are rolled out
+    assert (plan.status.serving, plan.status.state) == (revision(ONE), "ready")
+    assert plan.status.draining_since == NOW
 
 
 def test_a_revision_is_removed_with_its_episodes_when_the_deadline_has_passed() -> None:

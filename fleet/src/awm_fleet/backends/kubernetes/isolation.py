@@ -80,9 +80,8 @@ class Isolation:
 
     async def _look(self, pod: model.Pod, address: str) -> None:
         if not await reaches(address, PORT):
-            if await reaches(
-                address, objects.CONTROL_PORT
-            ):  # a pod that is gone is reached at no port, and says nothing
+            # A pod that is gone is reached at no port, and says nothing of its node.
+            if await reaches(address, objects.CONTROL_PORT):
                 self._closed.add(pod.node)
             del self._asked[pod.node]
             return

@@ -154,7 +154,8 @@ class _View:
     Attributes:
         current: The newest revision's Deployment.
         serving: The revision that new episodes are opened on.
-        leaving: The Deployments that are neither of the two.
+        makes_room: Whether the one that serves is to go first.
+        leaving: The Deployments that are neither of the two, or that make room.
     """
 
     awake: bool
@@ -163,6 +164,7 @@ class _View:
     deployments: tuple[model.Deployment, ...]
     current: model.Deployment | None
     serving: str | None
+    makes_room: bool
     leaving: tuple[model.Deployment, ...]
     tool_lists: tuple[model.ToolList, ...]
     observed: Observed
@@ -180,7 +182,8 @@ class _View:
         elif awake and any(each.revision == environment.status.serving for each in alive):
             serving = environment.status.serving
         current = next((each for each in alive if each.revision == revision), None)
-        makes_room = options.on_no_capacity == "recreate" and serving != revision and _is_cramped(current, observed)
+        cramped = serving not in (None, revision) and _is_cramped(current, observed)
+        makes_room = cramped and options.on_no_capacity == "recreate" and observed.may_roll
         needed = {revision, None if makes_room else serving} if awake else set()
         return cls(
             awake=awake,
@@ -189,6 +192,7 @@ class _View:
             deployments=alive,
             current=current,
             serving=serving,
+            makes_room=makes_room,
             leaving=tuple(each for each in alive if each.revision not in needed),
             tool_lists=lists,
             observed=observed,
@@ -196,7 +200,7 @@ class _View:
 
     @property
     def rolling(self) -> bool:
-        return self.current is not None and self.serving not in (None, self.revision)
+        return self.makes_room or (self.current is not None and self.serving not in (None, self.revision))
 
     @property
     def has_to_wait(self) -> bool:
