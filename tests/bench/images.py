@@ -40,12 +40,13 @@ def main() -> None:
     """Measures what this machine can measure; what it cannot is said on standard error."""
     parser = argparse.ArgumentParser(prog="make bench-images BENCH_ARGS=...", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="twenty images: shows that it runs, no more")
+    parser.add_argument("--images", type=int, default=MANY, help="as many images; the targets are for 1,000")
     parser.add_argument("--base", default="oci:.awm/images/awm-runtime", help="the runtime's base, see `make images`")
     given = parser.parse_args()
     machine = report.machine()
     _say(report.described(machine))
     rows = []
-    count = 20 if given.quick else MANY
+    count = 20 if given.quick else given.images
     with tempfile.TemporaryDirectory(prefix="awm-bench-") as folder:
         bundles = list(_bundles(Path(folder) / "bundles", count))
         with sources.opened(references.parse(given.base), sources.Access()) as base:

@@ -22,6 +22,7 @@ _LOOK_S = 5.0
 """A container is looked at so often beside the engine's events, which may be lost with the engine."""
 _ENGINE_AGAIN_S = 1.0
 _MOST_TROUBLES = 30
+"""As often an engine that answers may fail at one that has served, a second apart: it may be ending, or starting."""
 _READY_POLL_S = 0.05
 _START_S = 90.0
 _MOST_FAILURES = 3
