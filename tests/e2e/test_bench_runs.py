@@ -52,7 +52,14 @@ def test_a_quick_run_of_the_routers_benchmark_prints_every_row(missing: Callable
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
-    for beginning in ("direct, 1", "through the router, 1", "through the router, 64", "open 16", "50 calls", "memory"):
+    for beginning in (
+        "direct, 1",
+        "through the router, 1",
+        "through the router, 64",
+        "open 16 episodes over 2",
+        "50 calls",
+        "memory",
+    ):
         assert any(row["what"].startswith(beginning) for row in rows), f"no row about {beginning}"
     [crowd] = [row for row in rows if row["what"].startswith("50 calls")]
     assert (crowd["figures"]["answered"], crowd["figures"]["lost"]) == (50, 0)
