@@ -4,13 +4,16 @@ import collections
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from awm_registry import client
 from awm_runtime import errors
 from awm_runtime.contract import episodes, problems
 from cluster.node import worlds
+
+T = TypeVar("T")
 
 EPISODES = 20
 _CALLS = 16
@@ -23,11 +26,13 @@ class Seen:
 
     Attributes:
         faults: What failed, of whatever kind.
+        repeated: Requests that were sent once more, because their connection ended without an answer.
         ended: How many episodes were played to their verdict, by the generation that they were opened on.
         calls: How many calls were answered.
     """
 
     faults: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
     ended: "collections.Counter[int]" = field(default_factory=collections.Counter)
     calls: int = 0
     _guard: threading.Lock = field(default_factory=threading.Lock)
@@ -61,7 +66,12 @@ def played(world: worlds.World, scenario: str) -> Iterator[Seen]:
         over.set()
         for each in threads:
             each.join()
-        print(f"{seen.calls} calls; episodes by generation: {dict(seen.ended)}", *seen.faults[:20], sep="\n")
+        print(
+            f"{seen.calls} calls; episodes by generation: {dict(seen.ended)}",
+            *seen.faults[:20],
+            *seen.repeated[:20],
+            sep="\n",
+        )
 
 
 def _play(world: worlds.World, scenario: str, seen: Seen, over: threading.Event) -> None:
@@ -83,16 +93,25 @@ def _play_one(
         for _ in range(_CALLS):
             if over.wait(_PAUSE_S):
                 break
-            reply = player.call("list_my_loans", {})
+            reply = _repeated(seen, lambda: player.call("list_my_loans", {}))
             if reply.is_error or not reply.data()["items"]:
                 seen.fault("a call", reply.text)
             seen.call()
-    verdict = trainer.verify(episode.id)
-    found = trainer.get(episode.id)
+    verdict = _repeated(seen, lambda: trainer.verify(episode.id))
+    found = _repeated(seen, lambda: trainer.get(episode.id))
     if verdict.outcome == "abstained" or found.generation != episode.generation:
         seen.fault("a verdict", f"{verdict.outcome} of generation {found.generation}, opened on {episode.generation}")
-    trainer.close(episode.id)
+    _repeated(seen, lambda: trainer.close(episode.id))
     seen.end(episode.generation)
+
+
+def _repeated(seen: Seen, act: Callable[[], T]) -> T:
+    """What a request answers, sent twice if need be: these change nothing that a second one would change again."""
+    try:
+        return act()
+    except client.Unreachable as exc:
+        seen.repeated.append(str(exc))
+        return act()
 
 
 def _opened(trainer: client.ControlClient, scenario: str, over: threading.Event) -> episodes.EpisodeView | None:

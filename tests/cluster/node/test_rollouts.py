@@ -54,7 +54,7 @@ def test_a_regeneration_under_load_fails_no_call_and_a_broken_one_changes_nothin
         world.wait("players on the old one", lambda: seen.ended[2] > played + loads.EPISODES)
         world.change(ROLLED, rows[2])
         world.wait("the end of the broken one", lambda: _deployments(world) == before)
-    assert seen.faults == []
+    assert seen.faults + seen.repeated == []
     assert set(seen.ended) == {1, 2}
 
 
@@ -72,7 +72,7 @@ def test_another_memory_limit_under_load_loses_no_episode(world: worlds.World, t
         world.wait("the end of the old revision", lambda: not before & _deployments(world))
         ended = seen.ended.total()
         world.wait("players on it", lambda: seen.ended.total() > ended + loads.EPISODES)
-    assert seen.faults == []
+    assert seen.faults == []  # the router is exchanged too, and may end a connection that a request is just sent on
     assert {_memory(each) for each in world.pods(ROLLED)} == {"528Mi"}
 
 

@@ -102,7 +102,7 @@ def test_a_selector_of_one_environment_never_takes_anothers_pods() -> None:
     assert not selected <= theirs["spec"]["template"]["metadata"]["labels"].items()
 
 
-def test_a_pod_is_given_public_keys_its_own_id_and_no_secret() -> None:
+def test_a_pod_is_given_public_keys_its_own_id_its_bundles_digest_and_no_secret() -> None:
     pod = objects.deployment(environment(), BEFORE)["spec"]["template"]["spec"]
     [container] = pod["containers"]
     given = {each["name"]: each.get("value") or each["valueFrom"] for each in container["env"]}
@@ -110,6 +110,7 @@ def test_a_pod_is_given_public_keys_its_own_id_and_no_secret() -> None:
         "AWM_TOKEN_KEYS": "/etc/awm/keys/jwks.json",
         "AWM_INSTANCE_ID": {"fieldRef": {"fieldPath": "metadata.uid"}},
         "AWM_TEAM": {"configMapKeyRef": {"name": "awm-keys", "key": "team"}},
+        "AWM_BUNDLE_DIGEST": f"sha256:{DIGEST}",
     }
     assert container["volumeMounts"][1] == {"name": "keys", "mountPath": "/etc/awm/keys", "readOnly": True}
     assert "secret" not in json.dumps(pod).lower()
