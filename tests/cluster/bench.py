@@ -126,6 +126,8 @@ def _followed(release: releases.Release, kubectl: Path) -> Iterator[Mapping[str,
 
     def follow(lines: IO[str]) -> None:
         for line in lines:
+            if not line.strip():  # kubectl's, when the API server ends a watch
+                continue
             name, *words = line.split()  # all types, then all states
             half = len(words) // 2
             conditions[name] = {kind for kind, state in zip(words[:half], words[half:], strict=True) if state == "True"}

@@ -12,7 +12,7 @@ import typer
 
 from awm_fleet import examples
 from awm_fleet.backends.process import controls, states, supervisor
-from awm_fleet.cli import calling, catalogued, output
+from awm_fleet.cli import calling, output
 from awm_runtime import errors
 from awm_runtime.server import logs as logs_of_processes
 
@@ -89,7 +89,7 @@ def up(
     /v1/episodes. The first request wakes a scenario. What is open is found again by the next `awm up` on the same
     --state. Exits with 3 when a bundle was left out because it cannot be read.
     """
-    served, some_are_missing = catalogued.bundles(catalog, state) if catalog is not None else ([], False)
+    served, some_are_missing = _catalogued(catalog, state) if catalog is not None else ([], False)
     served += bundles or []
     options = supervisor.Options(
         bundles=served or [examples.path(name) for name in examples.names()],
@@ -163,6 +163,13 @@ def logs(
     """Print the last lines that a scenario's process logged."""
     text = controls.Supervisor(state).logs(name, lines=lines)
     sys.stdout.write("".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text))
+
+
+def _catalogued(catalog: str, state: Path) -> tuple[list[Path], bool]:
+    """The folders of a catalogue's bundles, and whether some of them are missing."""
+    from awm_fleet.cli import catalogued  # clients of image registries, which a fleet of folders does not wait for
+
+    return catalogued.bundles(catalog, state)
 
 
 def _in_front(options: supervisor.Options) -> bool:

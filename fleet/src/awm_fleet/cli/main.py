@@ -30,7 +30,7 @@ class Commands(lazy.Group):
         lazy.Command("env", "env", "Serve, check and reset environments."),
         lazy.Command("bundle", "bundle", "Import, export, show and check bundles."),
         lazy.Command("image", "image", "Build, inspect, verify and prune images of scenarios."),
-        lazy.Command("catalog", "catalog", "Build and show catalogues of scenarios."),
+        lazy.Command("catalog", "catalog", "Build, push and show catalogues of scenarios."),
         lazy.Command("tools", "tools", "List a scenario's tools. A sleeping one is not woken."),
         lazy.Command("call", "tools", "Call a tool of a scenario."),
         lazy.Command("episode", "episode", "Open, look at, reset, judge and close episodes."),
@@ -45,7 +45,11 @@ class Commands(lazy.Group):
         lazy.Command("dev", "dev", "Helpers for development: a model server without a model."),
         lazy.Command("fleet", "environments", "Look at and change the environments of a cluster."),
         lazy.Command("controller", "controller", "Run the controller of a fleet on Kubernetes until Ctrl-C."),
-        lazy.Command("router", "router", "Answer for a fleet on Kubernetes until Ctrl-C: one URL for all teams."),
+        lazy.Command(
+            "router",
+            "router",
+            "Answer for a fleet on Kubernetes until Ctrl-C: one URL before the scenarios of all teams.",
+        ),
         lazy.Command("verify", "verify", "Judge a run by its two databases."),
     )
 

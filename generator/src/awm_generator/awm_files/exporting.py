@@ -11,8 +11,8 @@ from awm_generator.awm_files import rows, sidecars
 from awm_runtime import errors
 from awm_runtime.bundle import model, statements
 
-ALL = (*rows.KINDS, *rows.VERIFIERS)
-"""The names of the files."""
+ALL = (*(name for name in rows.KINDS if name != rows.ORACLES), *rows.VERIFIERS)
+"""The names of the files. Oracles are in the sidecar."""
 
 
 def export(bundles: Iterable[model.Bundle], out: Path, names: Collection[str] = ALL) -> None:

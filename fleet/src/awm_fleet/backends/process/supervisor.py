@@ -15,7 +15,6 @@ from typing import Any, Literal
 from awm_fleet import shelves
 from awm_fleet.backends.process import api, backend, fleets, routers, states
 from awm_registry.router import settings as router_settings
-from awm_registry.tokens import keys
 from awm_runtime import errors
 from awm_runtime.server import configuration, logs, orphans
 
@@ -134,10 +133,17 @@ async def _serve(options: Options, on_ready: Callable[[Ready], None], variables:
         await stop.wait()
 
 
+def _public(folder: Path) -> Path:
+    """The keys that instances may see."""
+    from awm_registry.tokens import keys  # cryptography, which a fleet without tokens does not wait for
+
+    return folder.resolve() / keys.PUBLIC
+
+
 @contextlib.asynccontextmanager
 async def _backend(options: Options, variables: Mapping[str, str]) -> AsyncIterator[fleets.LocalBackend]:
     """The backend that is asked for; at the end nothing of it runs, and episodes stay."""
-    public = options.keys.resolve() / keys.PUBLIC if options.keys is not None else None
+    public = None if options.keys is None else _public(options.keys)
     if options.backend == "process":
         processes = backend.ProcessBackend(options.state, variables, keys=public)
         try:
