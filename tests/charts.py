@@ -17,10 +17,14 @@ def run(program: Path, *arguments: str | Path) -> str:
     """Runs Helm; returns what it printed.
 
     Raises:
-        CalledProcessError: It failed; its words are in `stderr`.
+        CalledProcessError: It failed; its words are in `stderr`, and beside the error.
     """
     command = [program, *map(str, arguments)]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    except subprocess.CalledProcessError as exc:
+        exc.add_note(exc.stderr)
+        raise
 
 
 def rendered(program: Path, *arguments: str | Path) -> list[dict[str, Any]]:

@@ -182,7 +182,7 @@ def test_the_generator_makes_the_next_generation_once(
     shutil.copytree(sample, outputs)
     for path in (outputs, *outputs.rglob("*")):
         path.chmod(0o755)
-    words = ("rover", "--output_dir", outputs, "--from", "env", "--json")
+    words = ("rover", "--output_dir", outputs, "--from", "env", "--gate_level", "static", "--json")
     with fleet.controller(), doubles.running(sample) as double:
         fleet.wait_for("asleep")
         forbid(fleet)

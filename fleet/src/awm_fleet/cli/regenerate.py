@@ -82,7 +82,9 @@ def regenerate(
     output_dir: Annotated[Path, typer.Option("--output_dir", help="The generator's folder.")] = flags.OUTPUTS,
     first: Annotated[str, typer.Option("--from", help="The first stage of the generator that runs again.")] = "task",
     feedback: Annotated[str, typer.Option("--feedback", help="What is to be different.")] = "",
-    gate_level: Annotated[protocol.Level, typer.Option("--gate_level", help="How far it is gated.")] = "semantic",
+    gate_level: Annotated[
+        protocol.Level, typer.Option("--gate_level", help="How far it is gated, also as the generator makes it.")
+    ] = "semantic",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it serves.")] = True,
     timeout: Annotated[float, typer.Option("--timeout", min=0.001, help="How long to wait, in seconds.")] = 300.0,
     kubeconfig: environments.Kubeconfig = None,
@@ -105,7 +107,8 @@ def regenerate(
     folder = bundle
     if folder is None:
         wish = regenerating.Wish(gen_running.scenario_name(scenario), gen_running.stage_name(first), feedback)
-        folder = _made(told, terms, output_dir, wish, live)
+        options = pipeline.Options(gates=gate_level, max_concurrency=terms.max_concurrency)
+        folder = _made(told, terms, output_dir, wish, options, live)
     found = reading.read(folder)
     _check(found, live, folder)
     report = regeneration.gated(folder, gate_level)
@@ -133,7 +136,12 @@ def _place(given: references.Reference | None, live: cluster_model.Environment) 
 
 
 def _made(
-    told: _Told, terms: gen_running.Terms, folder: Path, wish: regenerating.Wish, live: cluster_model.Environment
+    told: _Told,
+    terms: gen_running.Terms,
+    folder: Path,
+    wish: regenerating.Wish,
+    options: pipeline.Options,
+    live: cluster_model.Environment,
 ) -> Path:
     """The generator's next generation; one that it made before, and that the cluster has not, is taken."""
     bundle = folder / "bundles" / wish.name
@@ -146,7 +154,6 @@ def _made(
             f"{bundle} is at generation {present}, and generation {live.bundle_generation} is on the cluster: what the "
             "generator makes next would be older; give a later bundle with --bundle"
         )
-    options = pipeline.Options(max_concurrency=terms.max_concurrency)
     generation = gen_next.make(dataclasses.replace(terms, gate_level="none"), folder, wish, options)
     told.step("generate", "done", f"generation {generation} is in {bundle}")
     return bundle

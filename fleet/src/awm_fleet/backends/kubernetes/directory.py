@@ -7,7 +7,7 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Sequence
 
-from awm_fleet.backends.kubernetes import api, conditions, model, names, objects, teams
+from awm_fleet.backends.kubernetes import api, conditions, model, names, objects, planning, teams
 from awm_registry import directory
 from awm_runtime.contract import problems
 
@@ -19,13 +19,13 @@ class ClusterDirectory:
     """The scenarios of one team. Is told of changes by the team's view (`changed`).
 
     Args:
-        pods: What pods have in common; tells what there is room for.
+        options: How the fleet is run; tells what there is room for.
     """
 
-    def __init__(self, connection: api.Api, view: teams.TeamView, *, pods: objects.PodOptions) -> None:
+    def __init__(self, connection: api.Api, view: teams.TeamView, options: planning.Options) -> None:
         self._api = connection
         self._view = view
-        self._pods = pods
+        self._options = options
         self._known: dict[str, dict[directory.InstanceId, directory.Instance]] = {}
         self._listeners: set[asyncio.Queue[directory.Change]] = set()
 
@@ -78,7 +78,8 @@ class ClusterDirectory:
         if environment.replicas > 0:
             self._check_started(environment)
             return
-        lacks = self._view.lacking(dataclasses.replace(environment, replicas=1), self._pods)
+        awake = dataclasses.replace(environment, replicas=1)
+        lacks = self._view.lacking(awake, self._options.pods, reserve=self._options.surge_reserve)
         if lacks is not None:
             raise problems.ProblemError(problems.Code.AT_CAPACITY, lacks, retry_after_s=_ROOM_AGAIN_S)
         change = {"spec": {"replicas": 1}}

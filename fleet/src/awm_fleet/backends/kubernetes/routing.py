@@ -67,7 +67,7 @@ class _Team:
         self.view = teams.TeamView(
             connection, team, changed=self._changed, freed=lambda _: None, rng=rng, with_deployments=False
         )
-        self.directory = directory.ClusterDirectory(connection, self.view, pods=config.options().pods)
+        self.directory = directory.ClusterDirectory(connection, self.view, config.options())
         self.catalogue = catalogues.LiveCatalogue(self.view, options.metadata, index.tiers)
         self.router = app.create(
             self.directory,

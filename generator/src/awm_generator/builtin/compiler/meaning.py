@@ -145,6 +145,8 @@ def _text_make(
     kind, _, rest = make.partition(" ")
     if kind == "email" and rest.removeprefix("of ").strip() not in known:
         yield f"{make!r}: write email of FIELD with a field that stands above"
+    elif kind == "code" and "#" not in rest:
+        yield f"{make!r}: write code AB-####, a digit for each #; in quotes, where YAML would take it for a comment"
     elif kind == "from" and rest not in subject.vocabulary:
         yield f"the vocabulary has no list {rest!r}"
     elif kind not in ("from", "code", "email", "phone", "street", "person", "company"):

@@ -33,7 +33,8 @@ def act(state: State, entity: str, key: int, action: str, inputs: Mapping[str, A
     """Carries an action out on a row.
 
     Raises:
-        Refused: the row's state or a rule does not allow it; nothing is changed.
+        Refused: the row's state or a rule does not allow it, or a value is taken. The state is spoiled then: work on a
+            copy.
     """
     spec = state.world.entities[entity]
     operation, row = spec.actions[action], state.tables[entity][key]
@@ -44,6 +45,7 @@ def act(state: State, entity: str, key: int, action: str, inputs: Mapping[str, A
     simulation.check(operation.rules, scope)
     for statement in operation.do:
         simulation.assign(statement, scope)
+    distinct(scope, reasons=())  # here it is the database that refuses, in words of its own
     if spec.states and operation.to:
         row[spec.states.field] = operation.to
 
@@ -101,15 +103,19 @@ def compute(scope: Scope, fields: Mapping[str, language.Field]) -> None:
             simulation.put(scope, name, simulation.evaluate(field.set, scope))
 
 
-def distinct(scope: Scope) -> None:
-    """Raises where a value that must be unique is taken."""
+def distinct(scope: Scope, *, reasons: tuple[str, ...] = ("already", "taken", "exists", "another")) -> None:
+    """Raises where a value that must be unique is taken.
+
+    Raises:
+        Refused: for these reasons.
+    """
     world = scope.state.world
     for names in keys(world.entities[scope.entity]):
         mine = [scope.state.value(scope.entity, scope.row, name) for name in names]
         for key, row in scope.state.tables.get(scope.entity, {}).items():
             other = [scope.state.value(scope.entity, row, name) for name in names]
             if key != scope.row.get("id") and None not in mine and mine == other:
-                raise Refused(taken(world, scope.entity, names), ("already", "taken", "exists", "another"))
+                raise Refused(taken(world, scope.entity, names), reasons)
 
 
 def keys(spec: language.Entity) -> list[tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 import pprint
 import re
+from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Any
 
@@ -190,7 +191,7 @@ def _columns(
 def _answer_constants(answer: Answer, today: date) -> tuple[str, list[str]]:
     match answer.kind:
         case "reason":
-            return "reason", [f"REASONS = {_python(tuple(answer.value))}"]
+            return "reason", [f"REASONS = {_python(tuple(_spelled(answer.value)))}"]
         case "text":
             return "text", [f"NAME = {_python(answer.value)}", f"OTHERS = {_python(answer.others)}"]
         case "date":
@@ -198,6 +199,14 @@ def _answer_constants(answer: Answer, today: date) -> tuple[str, list[str]]:
         case "money":
             return "number", [f"NUMBERS = {_python((answer.value, answer.value / 100))}", _IN_WORDS]
     return "number", [f"NUMBERS = {_python((answer.value,))}", _IN_WORDS]
+
+
+def _spelled(reasons: Iterable[str]) -> Iterator[str]:
+    """The phrases, and with each number the way in which tools write amounts."""
+    for each in reasons:
+        yield each
+        if re.fullmatch(r"[\d,]+", each):
+            yield f"{each}.00"
 
 
 def day_forms(text: str, today: date) -> tuple[str, ...]:
