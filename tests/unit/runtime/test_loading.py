@@ -324,3 +324,27 @@ def test_every_tool_of_the_sample_is_listed_with_a_valid_schema(
     for tool in toolset.served:
         jsonschema.Draft202012Validator.check_schema(tool["inputSchema"])
         assert tool["description"]
+
+
+@pytest.mark.parametrize("values", [["a", "b"], ["b", "a"]])
+@pytest.mark.parametrize("others", [["a", "b"], ["b", "a"]])
+def test_values_stand_in_the_order_of_the_code_whatever_was_loaded_before(
+    load: Load, values: list[str], others: list[str]
+) -> None:
+    enums = []
+    for order in (others, values):
+        literal = f"Literal[{order[0]!r}, {order[1]!r}]"
+        scenario = load(f"""
+from typing import Literal, Optional
+from fastapi import FastAPI
+
+app = FastAPI()
+
+
+@app.get("/things", operation_id="list_things")
+def list_things(one: {literal} | None = None, other: Optional[{literal}] = None):
+    return []
+""")
+        properties = scenario.toolset.tools["list_things"].input_schema["properties"]
+        enums.append([properties[name]["anyOf"][0]["enum"] for name in ("one", "other")])
+    assert enums == [[others, others], [values, values]]

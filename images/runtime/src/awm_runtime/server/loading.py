@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 import types
+import typing
 import warnings
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field
@@ -79,6 +80,7 @@ def load(
     connections = storage.EpisodeConnections(scratch_database, foreign_keys=foreign_keys, max_bytes=_SCRATCH_BYTES)
     call = context.CallContext(clock=clock, seed=seed, number=0, connections=connections)
     _set_environment(scratch_database)
+    _forget_types()
     with context.entered(call), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations are the scenario's affair
         try:
@@ -106,6 +108,17 @@ def _set_environment(database: Path) -> None:
     os.environ["DATABASE_PATH"] = f"sqlite:///{database}"
     os.environ.setdefault("HOST", "127.0.0.1")
     os.environ.setdefault("PORT", "8001")
+
+
+def _forget_types() -> None:
+    """Empties what `typing` remembers of code that was loaded before.
+
+    `Literal["a", "b"]` equals `Literal["b", "a"]`: a later `Literal["b", "a"] | None` is answered from the cache
+    with the values of an earlier scenario in their order, and the order is part of a tool's schema. CPython's own test
+    runner empties these caches in the same way.
+    """
+    for forget in getattr(typing, "_cleanups", ()):
+        forget()
 
 
 def _run(source: str) -> types.ModuleType:
