@@ -25,7 +25,7 @@ def programs(missing: Callable[[str, str], NoReturn]) -> Path:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[clusters.Cluster]:
     """A control plane with simulated nodes."""
     with clusters.simulated(programs, tmp_path_factory.mktemp("cluster") / "state", nodes=NODES) as running:

@@ -25,6 +25,8 @@ def release(
 ) -> Iterator[releases.Release]:
     made = releases.Release(cluster, programs / request.param, tmp_path)
     made.index(fleets.entry(), fleets.entry("farm"))
+    # The chart brings the definition, which other tests have applied.
+    cluster.kubectl("delete", "crd", "environments.awm.dev", "--ignore-not-found", "--wait=true")
     yield made
     cluster.kubectl("delete", "crd", "environments.awm.dev", "--ignore-not-found", "--wait=true")
     for each in (made.namespace, *(team["namespace"] for team in made.teams)):

@@ -48,7 +48,8 @@ def release(
         missing("cluster", "policies are enforced by nftables, which is not installed")
     made = releases.Release(cluster, programs / "helm4", tmp_path)
     made.teams[1]["warm"] = "all"
-    made.values["networkPolicy"] = {"controlPlaneEgress": [{"cidr": f"{clusters.ADDRESS}/32", "ports": [6443]}]}
+    api_server = {"cidr": f"{clusters.ADDRESS}/32", "ports": [6443]}
+    made.values["networkPolicy"] |= {"controlPlaneEgress": [api_server]}
     made.values["crds"] = {"install": False}  # other tests have applied it, and use it
     cluster.apply(definition.definition())
     made.index(fleets.entry(), fleets.entry("farm"))

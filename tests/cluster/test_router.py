@@ -23,6 +23,8 @@ from cluster.testbed import clusters
 def release(cluster: clusters.Cluster, programs: Path, stub: stubs.Stub, tmp_path: Path) -> Iterator[releases.Release]:
     made = releases.Release(cluster, programs / "helm4", tmp_path)
     made.index(fleets.entry(), fleets.entry("farm"))
+    # The chart brings the definition, which other tests have applied.
+    cluster.kubectl("delete", "crd", "environments.awm.dev", "--ignore-not-found", "--wait=true")
     yield made
     cluster.kubectl("delete", "crd", "environments.awm.dev", "--ignore-not-found", "--wait=true")
     for each in (made.namespace, *(team["namespace"] for team in made.teams)):
@@ -138,23 +140,6 @@ def test_a_team_without_rights_for_the_router_leaves_the_others_alone(release: r
                 assert code(agent.tools) == "starting"
 
 
-def test_a_router_that_hears_nothing_of_the_cluster_serves_on_and_is_not_ready(release: releases.Release) -> None:
-    cluster = release.cluster
-    release.helm("install", "--create-namespace")
-    with release.controller():
-        cluster.wait("red", lambda: release.states(0) == {"rover": "ready", "farm": "ready"})
-        with release.router(settings={"AWM_ROUTER_STALE_S": "75"}) as router:
-            cluster.stop("kube-apiserver")
-            try:
-                cluster.wait("staleness", lambda: not fleets.answers(f"{router.metrics}/readyz"), patience_s=100)
-                assert fleets.answers(f"{router.metrics}/livez")
-                with client.ToolClient(f"{router.agent}/t/red/s/rover/mcp", token=router.token("red")) as agent:
-                    assert len(agent.tools()) == 2
-            finally:
-                cluster.restart_api_server()
-            cluster.wait("readiness", lambda: fleets.answers(f"{router.metrics}/readyz"))
-
-
 def test_helm_test_plays_an_episode_and_tells_of_policies_that_nobody_enforces(
     release: releases.Release, tmp_path: Path
 ) -> None:
@@ -173,6 +158,23 @@ def test_helm_test_plays_an_episode_and_tells_of_policies_that_nobody_enforces(
     assert "WARNING: anybody reaches" in played.stdout
     assert "does not enforce NetworkPolicies" in strict.stderr
     assert "name one with test.task" in taskless.stderr
+
+
+def test_a_router_that_hears_nothing_of_the_cluster_serves_on_and_is_not_ready(release: releases.Release) -> None:
+    cluster = release.cluster
+    release.helm("install", "--create-namespace")
+    with release.controller():
+        cluster.wait("red", lambda: release.states(0) == {"rover": "ready", "farm": "ready"})
+        with release.router(settings={"AWM_ROUTER_STALE_S": "75"}) as router:
+            cluster.stop("kube-apiserver")
+            try:
+                cluster.wait("staleness", lambda: not fleets.answers(f"{router.metrics}/readyz"), patience_s=100)
+                assert fleets.answers(f"{router.metrics}/livez")
+                with client.ToolClient(f"{router.agent}/t/red/s/rover/mcp", token=router.token("red")) as agent:
+                    assert len(agent.tools()) == 2
+            finally:
+                cluster.restart_api_server()
+            cluster.wait("readiness", lambda: fleets.answers(f"{router.metrics}/readyz"))
 
 
 def _brought(release: releases.Release, folder: Path) -> str:

@@ -10,7 +10,7 @@ from cluster.node import worlds
 from cluster.testbed import clusters, nodes
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(
     programs: Path, missing: Callable[[str, str], NoReturn], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[clusters.Cluster]:
@@ -21,7 +21,7 @@ def cluster(
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world(
     cluster: clusters.Cluster, programs: Path, built_images: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> worlds.World:
