@@ -63,15 +63,16 @@ def release(
         cluster.kubectl("delete", "namespace", each, "--ignore-not-found", "--wait=false")
 
 
-def test_environments_are_reached_by_the_controller_alone_and_reach_nothing(release: releases.Release) -> None:
+def test_environments_are_reached_by_controller_and_router_alone_and_reach_nothing(release: releases.Release) -> None:
     red, neighbour = addresses(release, release.teams[0]["namespace"])
     blue, _ = addresses(release, release.teams[1]["namespace"])
-    [controller] = addresses(release, release.namespace)
+    controller, router = addresses(release, release.namespace)
     permitted = {
         (source, target, port): reached(source, target, port)
         for source, target, port in (
             *((controller, each, port) for each in (red, neighbour, blue) for port in (8001, 8002)),
-            (controller, clusters.ADDRESS, 6443),
+            *((router, each, port) for each in (red, neighbour, blue) for port in (8001, 8002)),
+            *((each, clusters.ADDRESS, 6443) for each in (controller, router)),
         )
     }
     assert set(permitted.values()) == {"let through"}, permitted
@@ -81,6 +82,8 @@ def test_environments_are_reached_by_the_controller_alone_and_reach_nothing(rele
             (controller, red, 22),
             (controller, red, 8003),  # its own policy permits it, that of environments does not
             (controller, OUTSIDE, 443),
+            (router, red, 8003),
+            (router, OUTSIDE, 443),
             (controller, clusters.ADDRESS, 22),
             *((each, red, port) for each in (neighbour, blue, OUTSIDE) for port in (8001, 8002)),
             *((red, each, port) for each in (neighbour, blue) for port in (8001, 8002)),

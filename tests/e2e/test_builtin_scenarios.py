@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 AWM = Path(sys.executable).with_name("awm")
 WAIT_S = 60
 
+pytestmark = pytest.mark.timeout(1200)  # sixty scenarios through all gates
 
 FAMILIES = tuple(blueprints.shipped_blueprints())
 MADE = 60

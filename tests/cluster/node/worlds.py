@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,9 +149,13 @@ def awm(*arguments: object) -> str:
 
 
 def opened(trainer: client.ControlClient, scenario: str, count: int = 1, **more: Any) -> list[episodes.EpisodeView]:
-    """Opens episodes of a scenario; one that sleeps is woken."""
+    """Opens episodes of a scenario; one that sleeps is woken. Sent twice if need be, without leaving any behind."""
     item = episodes.FleetEpisodeSpec(scenario=scenario, count=count, **more)
-    answer = trainer.open_batch(episodes.FleetOpenRequest(episodes=[item]))
+    wanted, key = episodes.FleetOpenRequest(episodes=[item]), uuid.uuid4().hex
+    try:
+        answer = trainer.open_batch(wanted, key=key)
+    except client.Unreachable:
+        answer = trainer.open_batch(wanted, key=key)
     if answer.rejected:
         raise problems.ProblemError.of(answer.rejected[0].error)
     return answer.episodes

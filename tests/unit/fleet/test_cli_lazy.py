@@ -37,7 +37,8 @@ def test_who_asks_for_help_or_starts_a_fleet_imports_nothing_of_the_other_comman
 def test_a_command_whose_package_is_not_installed_says_which_it_is(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "awm_fleet.cli.image", raising=False)
+    for name in [each for each in sys.modules if each == "awm_fleet.cli.image" or each.startswith("awm_generator.")]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "awm_generator", None)
     monkeypatch.delattr("awm_fleet.cli.image", raising=False)
     ended = commands.Awm(capsys)("image", "prune")

@@ -57,9 +57,16 @@ class ControlClient:
             raise problems.ProblemError.of(answer.rejected[0].error)
         return answer.episodes
 
-    def open_batch(self, wanted: episodes.OpenRequest | episodes.FleetOpenRequest) -> episodes.OpenResponse:
-        """Opens a batch; items that were refused are named in the answer."""
-        return self.do(operations.open_batch(wanted))
+    def open_batch(
+        self, wanted: episodes.OpenRequest | episodes.FleetOpenRequest, *, key: str | None = None
+    ) -> episodes.OpenResponse:
+        """Opens a batch; items that were refused are named in the answer.
+
+        Args:
+            wanted: The items.
+            key: An idempotency key: sent again with it, the same batch is the same episodes. For routers.
+        """
+        return self.do(operations.open_batch(wanted, key=key))
 
     def listing(self) -> list[episodes.EpisodeView]:
         """All episodes."""

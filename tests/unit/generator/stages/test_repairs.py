@@ -170,21 +170,25 @@ def test_a_run_that_leaves_runtime_gates_out_keeps_such_code(level: proving.Leve
 
 
 @pytest.mark.parametrize(
-    "source",
+    ("source", "said"),
     [
-        pytest.param("while True:\n    pass", id="loops"),
-        pytest.param("import os\nfor _ in range(3):\n    os.fork()\nwhile True:\n    pass", id="forks"),
-        pytest.param("x = []\nwhile True:\n    x.append(bytearray(1 << 24))", id="fills memory"),
+        pytest.param("while True:\n    pass", "does not load", id="loops"),
         pytest.param(
-            "import os\nwhile True:\n    open('/tmp/awm-must-not-be', 'ab').write(b'x' * 1000000)", id="writes"
+            "import os\nfor _ in range(3):\n    os.fork()\nwhile True:\n    pass", "os.fork is not allowed", id="forks"
+        ),
+        pytest.param("x = []\nwhile True:\n    x.append(bytearray(1 << 24))", "does not load", id="fills memory"),
+        pytest.param(
+            "import os\nwhile True:\n    open('/tmp/awm-must-not-be', 'ab').write(b'x' * 1000000)",
+            "open() is not allowed",
+            id="writes",
         ),
     ],
 )
-def test_code_that_does_harm_is_contained_and_reported(source: str, scenario: Any) -> None:
+def test_code_that_does_harm_is_contained_and_reported(source: str, said: str, scenario: Any) -> None:
     scenario.first = [python(source)]
     row = scenario.run(lambda ran: _env(scenario, ran), code_deadline_s=4)
     assert row.full_code == code_of(scenario).strip() + "\n"
-    assert "does not load" in scenario.problems[0]
+    assert said in scenario.problems[0]
 
 
 def test_what_may_fail_is_left_out_where_the_threshold_says_so(scenario: Any) -> None:
