@@ -38,8 +38,9 @@ def test_a_regeneration_under_load_fails_no_call_and_a_broken_one_changes_nothin
         world.change(ROLLED, rows[2])
         world.wait("the new generation", lambda: _status(world)["bundleGeneration"] == 2)
         world.wait("players on it", lambda: seen.ended[2] > loads.EPISODES)
-        assert {each.generation for each in worlds.opened(trainer, ROLLED, 3)} == {2}
-        for each in old:
+        new = worlds.opened(trainer, ROLLED, 3)
+        assert {each.generation for each in new} == {2}
+        for each in (*old, *new):
             _still_plays(world, trainer, each)
             trainer.close(each.id)
         world.wait("the end of the old revision", lambda: len(_deployments(world)) == 1)
