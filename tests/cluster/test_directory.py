@@ -17,7 +17,7 @@ PATIENCE_S = 40.0
 
 
 @asynccontextmanager
-async def followed(fleet: fleets.Fleet, *, reserve: int = 0) -> AsyncIterator[directory.ClusterDirectory]:
+async def followed(fleet: fleets.Fleet) -> AsyncIterator[directory.ClusterDirectory]:
     """The directory of a fleet's team, kept up to date for the length of a `with` block."""
     connection = await api.Api.connect(str(fleet.cluster.kubeconfig))
     team = settings.Team(name="red", namespace=fleet.namespace)
@@ -25,7 +25,7 @@ async def followed(fleet: fleets.Fleet, *, reserve: int = 0) -> AsyncIterator[di
     view = teams.TeamView(
         connection, team, changed=lambda key, _: found.changed(key), freed=lambda _: None, rng=random.Random(1)
     )
-    found = directory.ClusterDirectory(connection, view, planning.Options(surge_reserve=reserve))
+    found = directory.ClusterDirectory(connection, view, planning.Options())
     watching = asyncio.create_task(view.run())
     try:
         await asyncio.wait_for(view.synced(), PATIENCE_S)
@@ -130,26 +130,6 @@ def test_what_cannot_be_woken_is_said_with_a_code(fleet: fleets.Fleet) -> None:
     }
     assert refused["farm"].retry_after_s
     assert "quota team: pods has 0 of 1 left" in refused["farm"].detail
-
-
-def test_room_that_is_kept_for_changes_wakes_nobody(fleet: fleets.Fleet) -> None:
-    async def play() -> problems.ProblemError:
-        async with followed(fleet, reserve=1) as found:
-            with pytest.raises(problems.ProblemError) as caught:
-                await found.wake("rover")
-        async with followed(fleet) as found:
-            await found.wake("rover")
-        return caught.value
-
-    fleet.index(fleets.entry())
-    fleet.team["warm"] = 0
-    with fleet.controller():
-        fleet.wait_for("asleep")
-        quota = {"metadata": {"name": "team", "namespace": fleet.namespace}, "spec": {"hard": {"pods": "1"}}}
-        fleet.cluster.apply({"apiVersion": "v1", "kind": "ResourceQuota", **quota})
-        fleet.wait("the quota", lambda: _used(fleet) == {"pods": "0"})
-        refused = asyncio.run(play())
-    assert refused.code.value == "at_capacity"
 
 
 def _used(fleet: fleets.Fleet) -> Any:
