@@ -46,6 +46,7 @@ def test_one_teams_full_quota_leaves_the_other_alone(
     with fleet.controller():
         fleet.wait("a full quota", lambda: states(fleet) == ["failed", "ready"])
         blue.wait("the other team", lambda: states(blue) == ["ready", "ready"])
+        assert states(fleet) == ["failed", "ready"]
     cluster.kubectl("delete", "namespace", blue.namespace, "--wait=false")
 
 
