@@ -19,6 +19,7 @@ from awm_runtime.bundle import model
 from awm_runtime.server import engines, inline
 
 MEMORY_BYTES = 2 << 30
+"""How much more address space it may take than the process had that it was forked from."""
 CPU_S = 240
 _FILE_BYTES = 128 << 20
 _OPEN_FILES = 512
@@ -138,9 +139,15 @@ def _confine(bundle: model.Bundle, folder: Path) -> None:
             read=confinement.runtime_read_paths(),
             write=(folder,),
             processes=bundle.scenario.isolation == "process",
-            memory_bytes=MEMORY_BYTES,
+            memory_bytes=_mapped_bytes() + MEMORY_BYTES,
             cpu_s=CPU_S,
             open_files=_OPEN_FILES,
             file_bytes=_FILE_BYTES,
         )
     )
+
+
+def _mapped_bytes() -> int:
+    """Address space that this process has already (``statm`` of proc(5)): the kernel's limit counts it too."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * os.sysconf("SC_PAGE_SIZE")
