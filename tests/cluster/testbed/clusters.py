@@ -135,7 +135,8 @@ class Cluster:
         """Waits until something is so.
 
         Raises:
-            TimeoutError: It did not come to be; the message has the last words of the parts' logs.
+            TimeoutError: It did not come to be; the message has what the cluster warns of, and its pods.
+            RuntimeError: A part ended; the message has its last words.
         """
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
@@ -146,7 +147,7 @@ class Cluster:
                 if seen():
                     return
             time.sleep(0.1)
-        raise TimeoutError(f"{what}: not in {patience_s:g} s")
+        raise TimeoutError(f"{what}: not in {patience_s:g} s\n{self._circumstances()}")
 
     def close(self) -> None:
         """Ends the cluster."""
@@ -154,6 +155,14 @@ class Cluster:
         for process in self._running.values():
             process.kill()
             process.wait()
+
+    def _circumstances(self) -> str:
+        everywhere = ("--all-namespaces", "--no-headers")
+        seen = ""
+        for what in (("events", "--field-selector=type=Warning", "--sort-by=.lastTimestamp"), ("pods", "--output=wide")):
+            with contextlib.suppress(subprocess.CalledProcessError, subprocess.TimeoutExpired):
+                seen += "\n".join(self.kubectl("get", *what, *everywhere).splitlines()[-10:]) + "\n"
+        return seen
 
     def _last_words(self, name: str) -> str:
         return "\n".join((self.state / "logs" / f"{name}.log").read_text().splitlines()[-5:])
