@@ -59,6 +59,7 @@ class Cluster:
         self._node_grace_s = node_grace_s
         self._issuer = certificates.authority("testbed")
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._launched: dict[str, tuple[str, ...]] = {}
         for each in ("keys", "logs", "etcd"):
             (state / each).mkdir(parents=True)
 
@@ -111,6 +112,7 @@ class Cluster:
     def launch(self, program: str, *arguments: str) -> None:
         """Starts a part in the background; it is known by the program's name from now on."""
         name = Path(program).name
+        self._launched[name] = (program, *arguments)
         self._running[name] = namespaces.started(self.inside(program, *arguments), self.state / "logs" / f"{name}.log")
 
     def credentials(self, name: str, user: str, group: str | None = None) -> Path:
@@ -127,9 +129,12 @@ class Cluster:
         process.wait()
 
     def restart_api_server(self) -> None:
-        """Starts the API server again after a `stop`."""
+        """Starts the API server again after a `stop`, and with it those that would wait a minute before they look again."""
         self.launch("kube-apiserver", *_api_server(self.state / "keys"))
         self.wait("the API server", lambda: self.kubectl("get", "--raw", "/readyz") == "ok")
+        for name in self._running.keys() & {"kube-controller-manager", "kube-scheduler"}:
+            self.stop(name)
+            self.launch(*self._launched[name])
 
     def wait(self, what: str, seen: Callable[[], bool], *, patience_s: float = _PATIENCE_S) -> None:
         """Waits until something is so.
