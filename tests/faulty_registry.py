@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import ssl
+import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -58,6 +59,18 @@ class State:
     def asked(self, method: str, within: str = "") -> int:
         """How many requests of a kind came."""
         return sum(1 for each in self.requests if each.startswith(f"{method} ") and within in each)
+
+
+def certificate(folder: Path) -> Path:
+    """A certificate of nobody's for 127.0.0.1 as `cert.pem` in a folder; returns the file that has its key too."""
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+               "-days", "2", "-subj", "/CN=tests", "-addext", "subjectAltName=IP:127.0.0.1"]  # fmt: skip
+    subprocess.run(
+        [*command, "-keyout", folder / "key.pem", "-out", folder / "cert.pem"], check=True, capture_output=True
+    )
+    both = folder / "both.pem"
+    both.write_text((folder / "key.pem").read_text() + (folder / "cert.pem").read_text())
+    return both
 
 
 @contextlib.contextmanager

@@ -1,19 +1,23 @@
 """`awm up --backend docker`: a fleet of containers behind one port."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import instances
 import mcp
+import psutil
 import pytest
 
 from awm_fleet import examples
 from awm_fleet.backends.docker import plans
+from awm_fleet.backends.process import states
 from awm_registry import client
 from awm_runtime.contract import problems
 
@@ -32,33 +36,50 @@ def labelled(kind: str, *options: str) -> list[str]:
     ).splitlines()
 
 
+def _prefix(state: Path) -> str:
+    return f"awm-{hashlib.sha256(bytes(state.resolve())).hexdigest()[:8]}-"
+
+
+def _container(state: Path, wanted: str) -> str:
+    """What the engine says of the one container of a fleet."""
+    [container] = run("docker", "ps", "-q", "--filter", f"name={_prefix(state)}").splitlines()
+    return run("docker", "inspect", "--format", wanted, container)
+
+
+@contextlib.contextmanager
+def ended_after(state: Path, *images: str) -> Iterator[None]:
+    """Ends a fleet, and removes its volumes and some images."""
+    volumes = set(labelled("volume"))
+    try:
+        yield
+    finally:
+        run(*AWM, "down", "--state", state)
+        for each in set(labelled("volume")) - volumes:
+            run("docker", "volume", "rm", json.loads(each)["Name"])
+        run("docker", "image", "rm", "-f", *images)
+
+
 @pytest.fixture
 def fleet(tmp_path: Path, runtime_base: str) -> Iterator[dict[str, Any]]:
     """A fleet with both examples; what `awm status` says of it."""
     state = tmp_path / "state"
     bundles = [option for name in examples.names() for option in ("--bundles", examples.path(name))]
     run(*AWM, "up", *bundles, "--state", state, "--port", 0, "--backend", "docker", "--base", runtime_base, "--detach")
-    volumes = set(labelled("volume"))
-    try:
+    with ended_after(state, "awm/clinic:1", "awm/library:1"):
         yield {**json.loads(run(*AWM, "status", "--json", "--state", state)), "state": state}
-    finally:
         run(*AWM, "down", "--state", state)
         assert not [
             each for each in labelled("container", "-a") if json.loads(each)["Names"].startswith(_prefix(state))
         ]
-        for each in set(labelled("volume")) - volumes:
-            run("docker", "volume", "rm", json.loads(each)["Name"])
-        run("docker", "image", "rm", "-f", "awm/clinic:1", "awm/library:1")
 
 
 def test_a_container_reached_directly_asks_for_the_episodes_token(tmp_path: Path, runtime_base: str) -> None:
     state, folder = tmp_path / "state", tmp_path / "keys"
     run(*AWM, "token", "rotate", "--keys", folder)
     token = run(*AWM, "token", "create", "--keys", folder, "--scope", "control")
-    volumes = set(labelled("volume"))
     up = ["up", "--bundles", examples.path("library"), "--state", state, "--port", 0, "--backend", "docker"]
-    run(*AWM, *up, "--base", runtime_base, "--keys", folder, "--detach")
-    try:
+    with ended_after(state, "awm/library:1"):
+        run(*AWM, *up, "--base", runtime_base, "--keys", folder, "--detach")
         url = json.loads(run(*AWM, "status", "--json", "--state", state))["url"]
         with client.SyncFleet(url, token=token) as trainer, trainer.open("library", task="next-due") as episode:
             direct = str(episode.view.direct_url)
@@ -68,14 +89,41 @@ def test_a_container_reached_directly_asks_for_the_episodes_token(tmp_path: Path
                 nobody.tools()
             assert caught.value.code is problems.Code.UNAUTHENTICATED
             assert episode.verify("x").outcome == "failed"
-    finally:
-        run(*AWM, "down", "--state", state)
-        for each in set(labelled("volume")) - volumes:
-            run("docker", "volume", "rm", json.loads(each)["Name"])
 
 
-def _prefix(state: Path) -> str:
-    return f"awm-{hashlib.sha256(bytes(state.resolve())).hexdigest()[:8]}-"
+def test_containers_are_the_images_that_a_catalogue_names(
+    tmp_path: Path, runtime_base: str, image_registry: str, awm: Callable[..., Any]
+) -> None:
+    place, state = f"registry:{image_registry}/served", tmp_path / "state"
+    [built] = awm("image", "build", "library", "--base", runtime_base, "--output", place)["images"]
+    awm("catalog", "build", place, "--out", tmp_path / "catalogue")
+    awm("catalog", "push", tmp_path / "catalogue", f"{place}/catalogue:1")
+    name = built["image"].removeprefix("registry:")
+    up = ["up", "--catalog", f"{place}/catalogue:1", "--state", state, "--port", 0, "--backend", "docker", "--detach"]
+    with ended_after(state, name):
+        run(*AWM, *up, "--base", "docker:awm-tests-no-such-base")  # so that nothing could be built here
+        with client.SyncFleet(awm("status", "--state", state)["url"]) as trainer:
+            with trainer.open("library", task="next-due") as episode:
+                assert episode.verify("x").outcome == "failed"
+            assert _container(state, "{{.Image}}") == run("docker", "image", "inspect", "--format", "{{.Id}}", name)
+
+
+def test_the_containers_of_a_killed_fleet_serve_the_next_one_untouched(
+    tmp_path: Path, runtime_base: str, awm: Callable[..., Any]
+) -> None:
+    state = tmp_path / "state"
+    up = ["up", "--bundles", examples.path("library"), "--state", state, "--port", 0, "--backend", "docker"]
+    with ended_after(state, "awm/library:1"):
+        run(*AWM, *up, "--base", runtime_base, "--detach")
+        seen = awm("status", "--state", state)
+        [episode] = awm("episode", "open", "library", "--url", seen["url"])["episodes"]
+        before = _container(state, "{{.Id}} {{.State.StartedAt}}")
+        psutil.Process(seen["pid"]).kill()
+        instances.wait_for(lambda: not states.is_held(state))
+        run(*AWM, *up, "--base", runtime_base, "--detach")
+        again = awm("status", "--state", state)["url"]
+        assert awm("episode", "get", episode["id"], "--url", again)["state"] == "open"
+        assert _container(state, "{{.Id}} {{.State.StartedAt}}") == before
 
 
 async def tools_of(url: str) -> list[str]:

@@ -42,11 +42,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         yield Shop(host, folder, made)
 
 
-def _push(host: str, repository: str, image: images.Image, tag: str = "3") -> None:
-    registry = registries.Registry(host)
+def _push(host: str, repository: str, image: images.Image, ca: Path | None = None) -> None:
+    registry = registries.Registry(host, ca=ca)
     for blob in image.blobs:
         registry.upload(repository, blob)
-    registry.put_manifest(repository, tag, image.root)
+    registry.put_manifest(repository, "3", image.root)
     registry.close()
 
 
@@ -178,3 +178,19 @@ def test_a_fleet_serves_what_an_artifact_names(shop: Shop, awm: commands.Awm, ca
         assert fleet.call(episode["mcp_url"], "list_items").data() == ["first"]
     with local_fleets.running([], tmp_path / "state", "--catalog", str(catalogue)) as again:
         assert again.call(f"{again.url}/e/{episode['id']}/mcp", "list_items").data() == ["first"]
+
+
+def test_a_fleet_trusts_the_certificate_of_its_catalogues_registry_where_its_ca_is_named(
+    shop: Shop, awm: commands.Awm, tmp_path: Path
+) -> None:
+    certificate = faulty_registry.certificate(tmp_path)
+    ca, state = certificate.with_name("cert.pem"), tmp_path / "state"
+    with faulty_registry.running(faulty_registry.State(), certificate=certificate) as host:
+        _push(host, "awm/shop", shop.images["shop"], ca)
+        to = f"registry:{host}/awm/catalogue:1"
+        awm.done("catalog", "build", f"registry:{host}/awm/shop:3", "--out", tmp_path / "out", "--ca", ca)
+        awm.done("catalog", "push", tmp_path / "out", to, "--ca", ca)
+        refused = awm("up", "--catalog", to, "--state", state, "--port", 0)
+        assert (refused.status, "name its CA with --ca" in refused.err) == (1, True)
+        with local_fleets.running([], state, "--catalog", to, "--ca", str(ca)) as fleet:
+            assert [each["name"] for each in fleet.status()["scenarios"]] == ["shop"]

@@ -12,7 +12,7 @@ import typer
 
 from awm_fleet import catalogue_artifacts, catalogue_images, shelves
 from awm_fleet.cli import output
-from awm_fleet.cli.image import CertificateAuthority, PlainHttp
+from awm_fleet.cli.registry_flags import CertificateAuthority, PlainHttp
 from awm_generator.images import references, sources
 from awm_registry.catalogue import model, paging, snapshots, writing
 from awm_runtime import errors

@@ -1,6 +1,8 @@
-"""What `awm up --catalog` serves: the bundles of a catalogue, fetched from where its rows say."""
+"""What `awm up --catalog` serves: the bundles of a catalogue, fetched from where its rows say, and their images."""
 
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from awm_fleet import catalogue_artifacts, catalogue_images
@@ -12,18 +14,33 @@ from awm_runtime import errors
 _SUFFIX = ".bundles"
 
 
-def bundles(catalogue: str, state: Path) -> tuple[list[Path], bool]:
-    """The folders of a catalogue's bundles, and whether any of them is missing; each of those is named.
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a catalogue gives a fleet.
+
+    Attributes:
+        folders: The bundles.
+        images: Their images by the bundles' digests, for the rows that name one.
+        some_are_missing: Whether rows are not served; each of those has been named.
+    """
+
+    folders: list[Path]
+    images: Mapping[str, str]
+    some_are_missing: bool
+
+
+def served(catalogue: str, state: Path, access: sources.Access) -> Served:
+    """Fetches what a catalogue names; says of each row that is not served why.
 
     Args:
         catalogue: Its folder, its index, or a reference to the artifact.
         state: The fleet's state folder; bundles out of images are kept beside it, for the next time.
+        access: How image registries are reached.
 
     Raises:
         CatalogueError: It cannot be read.
         PermanentError: Nothing of it can be had.
     """
-    access = sources.Access()
     with tempfile.TemporaryDirectory(prefix="awm-catalog-") as scratch:
         at = Path(catalogue)
         if catalogue_images.is_reference(catalogue):
@@ -39,4 +56,5 @@ def bundles(catalogue: str, state: Path) -> tuple[list[Path], bool]:
     found = sorted(each.folder for each in fetched if each.folder is not None)
     if not found:
         raise errors.PermanentError(f"{catalogue}: nothing of it can be served")
-    return found, bool(missing)
+    images = {row.bundle: row.image for row in rows if row.image is not None}
+    return Served(found, images, bool(missing))

@@ -4,8 +4,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import rich.table
 import typer
@@ -13,8 +14,12 @@ import typer
 from awm_fleet import examples
 from awm_fleet.backends.process import controls, states, supervisor
 from awm_fleet.cli import calling, output
+from awm_fleet.cli.registry_flags import CertificateAuthority, PlainHttp
 from awm_runtime import errors
 from awm_runtime.server import logs as logs_of_processes
+
+if TYPE_CHECKING:
+    from awm_fleet.cli import catalogued
 
 app = typer.Typer()
 
@@ -23,6 +28,7 @@ _UP_EXAMPLES = output.examples(
     "awm up",
     "awm up --bundles bundles --port 9000",
     "awm up --catalog registry:registry.example/awm/catalogue:2026-11",
+    "awm up --catalog registry:registry.example/awm/catalogue --backend docker --ca registry.pem",
     "awm up --bundles bundles/rover --state /var/tmp/fleet --detach",
 )
 _DOWN_EXAMPLES = output.examples("awm down", "awm down --state /var/tmp/fleet")
@@ -38,6 +44,30 @@ _REFRESH_S = 1.0
 _STYLES = {"ready": "green", "starting": "yellow", "draining": "yellow", "failed": "bold red", "asleep": "dim"}
 
 State = Annotated[Path, typer.Option("--state", help="Where the fleet keeps all that it knows.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Catalogue:
+    """A catalogue as it was named on the command line, and how its registry is reached."""
+
+    place: str
+    plain_http: bool
+    ca: Path | None
+
+    def served(self, state: Path) -> "catalogued.Served":
+        """What it gives a fleet."""
+        from awm_fleet.cli import catalogued  # clients of image registries, which a fleet of folders does not wait for
+        from awm_generator.images import sources
+
+        return catalogued.served(self.place, state, sources.Access(plain_http=self.plain_http, ca=self.ca))
+
+    def arguments(self) -> Iterable[str]:
+        """The same on a command line."""
+        yield from ("--catalog", self.place)
+        if self.plain_http:
+            yield "--plain_http"
+        if self.ca is not None:
+            yield from ("--ca", str(self.ca))
 
 
 @app.command(epilog=_UP_EXAMPLES)
@@ -61,6 +91,8 @@ def up(
         float,
         typer.Option("--idle", min=1, help="A scenario that nobody used for so many seconds is put to sleep."),
     ] = supervisor.DEFAULT_IDLE_S,
+    plain_http: PlainHttp = False,
+    ca: CertificateAuthority = None,
     keys: Annotated[
         Path | None,
         typer.Option("--keys", metavar="DIR", help="Keys that tokens are signed with; then every request needs one."),
@@ -70,7 +102,11 @@ def up(
     ] = "process",
     base: Annotated[
         str | None,
-        typer.Option("--base", metavar="REF", help="The runtime's base image for containers, see `awm image build`."),
+        typer.Option(
+            "--base",
+            metavar="REF",
+            help="The runtime's base image for containers, see `awm image build`; images of a catalogue have one.",
+        ),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
@@ -89,10 +125,11 @@ def up(
     /v1/episodes. The first request wakes a scenario. What is open is found again by the next `awm up` on the same
     --state. Exits with 3 when a bundle was left out because it cannot be read.
     """
-    served, some_are_missing = _catalogued(catalog, state) if catalog is not None else ([], False)
-    served += bundles or []
+    named = _Catalogue(catalog, plain_http, ca) if catalog is not None else None
+    served = named.served(state) if named is not None else None
+    folders = [*(served.folders if served is not None else ()), *(bundles or ())]
     options = supervisor.Options(
-        bundles=served or [examples.path(name) for name in examples.names()],
+        bundles=folders or [examples.path(name) for name in examples.names()],
         state=state,
         host=host,
         port=port,
@@ -102,10 +139,11 @@ def up(
         host_names=tuple(allow_host or ()),
         backend=backend,
         base=base,
+        images=served.images if served is not None else {},
         log_format=log_format,
     )
-    left_out = _detached(options) if detach else _in_front(options)
-    if left_out or some_are_missing:
+    left_out = _detached(options, named) if detach else _in_front(options)
+    if left_out or (served is not None and served.some_are_missing):
         raise typer.Exit(EXIT_PARTLY)
 
 
@@ -165,13 +203,6 @@ def logs(
     sys.stdout.write("".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text))
 
 
-def _catalogued(catalog: str, state: Path) -> tuple[list[Path], bool]:
-    """The folders of a catalogue's bundles, and whether some of them are missing."""
-    from awm_fleet.cli import catalogued  # clients of image registries, which a fleet of folders does not wait for
-
-    return catalogued.bundles(catalog, state)
-
-
 def _in_front(options: supervisor.Options) -> bool:
     """Serves here. Returns whether bundles were left out."""
     logs_of_processes.to_standard_error(watched=True, form=options.log_format)
@@ -190,17 +221,20 @@ def _in_front(options: supervisor.Options) -> bool:
     return left_out
 
 
-def _detached(options: supervisor.Options) -> bool:
+def _detached(options: supervisor.Options, catalogue: _Catalogue | None) -> bool:
     """Starts the fleet as a process of its own. Returns whether bundles were left out.
+
+    It reads the catalogue again, for its images; the bundles are there by now.
 
     Raises:
         PermanentError: It does not start; the message is what it said.
     """
+    command = [*_arguments(options), *(catalogue.arguments() if catalogue is not None else ())]
     options.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (options.state / states.LOG).open("a+") as log:
         began = log.tell()
         process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from awm_fleet.cli import main; main.main()", *_arguments(options)],
+            [sys.executable, "-P", "-c", "from awm_fleet.cli import main; main.main()", *command],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -10,6 +10,7 @@ import typer
 
 from awm_fleet import shelves
 from awm_fleet.cli import locating, output
+from awm_fleet.cli.registry_flags import CertificateAuthority, PlainHttp
 from awm_generator.images import assembly, building, inspection, outputs, pruning, references, sources
 from awm_registry.catalogue import model as catalogue
 from awm_runtime import errors
@@ -19,12 +20,6 @@ app = typer.Typer(name="image", no_args_is_help=True, help="Build, inspect, veri
 _FAILED, _PARTLY = 1, 3
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
-PlainHttp = Annotated[
-    bool, typer.Option("--plain_http", help="Speak to the registry without TLS; this machine's own needs no flag.")
-]
-CertificateAuthority = Annotated[
-    Path | None, typer.Option("--ca", help="A file with further certificates to trust, in PEM.")
-]
 
 
 def reference(text: str) -> references.Reference:

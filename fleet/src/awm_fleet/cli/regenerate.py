@@ -13,7 +13,7 @@ import typer
 
 from awm_fleet import regeneration
 from awm_fleet.backends.kubernetes import model as cluster_model
-from awm_fleet.cli import environments, gen_next, gen_running, image, output
+from awm_fleet.cli import environments, gen_next, gen_running, image, output, registry_flags
 from awm_fleet.cli import gen_flags as flags
 from awm_generator.gates import protocol
 from awm_generator.images import references, sources
@@ -88,8 +88,8 @@ def regenerate(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it serves.")] = True,
     timeout: Annotated[float, typer.Option("--timeout", min=0.001, help="How long to wait, in seconds.")] = 300.0,
     kubeconfig: environments.Kubeconfig = None,
-    plain_http: image.PlainHttp = False,
-    ca: image.CertificateAuthority = None,
+    plain_http: registry_flags.PlainHttp = False,
+    ca: registry_flags.CertificateAuthority = None,
     *,
     terms: gen_running.Terms,
 ) -> None:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from awm_generator.images import assembly, engines, errors, inspection, layouts, model, references, registries, sources
 
@@ -61,16 +62,16 @@ def unneeded(entries: Iterable[Entry], needed: Collection[str], *, keep: int) ->
     return sorted(old, key=lambda entry: (entry.slug, entry.generation))
 
 
-class Place:
+class Place(Protocol):
     """A place whose images can be listed and removed."""
 
     def entries(self) -> list[Entry]:
         """The scenarios' images that are there."""
-        raise NotImplementedError
+        ...
 
     def remove(self, entries: Collection[Entry]) -> None:
         """Removes some."""
-        raise NotImplementedError
+        ...
 
 
 @contextlib.contextmanager
@@ -92,7 +93,7 @@ def opened(reference: references.Reference, access: sources.Access) -> Iterator[
         raise errors.ImageError(f"{reference}: an archive is not pruned; build it anew with the bundles that it needs")
 
 
-class _LayoutPlace(Place):
+class _LayoutPlace:
     def __init__(self, layout: layouts.Layout) -> None:
         self._layout = layout
 
@@ -104,7 +105,7 @@ class _LayoutPlace(Place):
         self._layout.remove({entry.name for entry in entries})
 
 
-class _EnginePlace(Place):
+class _EnginePlace:
     def __init__(self, engine: engines.Engine) -> None:
         self._engine = engine
 
@@ -120,7 +121,7 @@ class _EnginePlace(Place):
             self._engine.remove(entry.name)
 
 
-class _RegistryPlace(Place):
+class _RegistryPlace:
     def __init__(self, registry: registries.Registry, prefix: str) -> None:
         self._registry = registry
         self._prefix = prefix

@@ -3,13 +3,13 @@
 import base64
 import contextlib
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import base_images
 import pytest
 from faulty_registry import Fault, State, running
+from faulty_registry import certificate as made_certificate
 
 from awm_generator.images import assembly, errors, layers, model, outputs, pruning, references, registries, sources
 
@@ -274,15 +274,7 @@ def test_settings_and_helpers_that_are_broken_are_named(
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tls")
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-               "-days", "2", "-subj", "/CN=tests", "-addext", "subjectAltName=IP:127.0.0.1"]  # fmt: skip
-    subprocess.run(
-        [*command, "-keyout", folder / "key.pem", "-out", folder / "cert.pem"], check=True, capture_output=True
-    )
-    both = folder / "both.pem"
-    both.write_text((folder / "key.pem").read_text() + (folder / "cert.pem").read_text())
-    return both
+    return made_certificate(tmp_path_factory.mktemp("tls"))
 
 
 def test_a_self_signed_certificate_is_trusted_only_where_its_ca_is_named(

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -61,12 +61,14 @@ class LocalFleet:
     Args:
         runs: The backend.
         shelf: What is served.
+        images: Images that are there already, by the digests of the bundles in them, for a backend of containers.
         idle_s: A scenario that nobody uses for so long is put to sleep.
     """
 
-    def __init__(self, runs: LocalBackend, shelf: shelves.Shelf, *, idle_s: float) -> None:
+    def __init__(self, runs: LocalBackend, shelf: shelves.Shelf, *, images: Mapping[str, str], idle_s: float) -> None:
         self._backend = runs
         self._shelf = shelf
+        self._images = images
         self._idle_s = idle_s
         self._began = time.monotonic()
         self._renewing = asyncio.Lock()
@@ -151,6 +153,7 @@ class LocalFleet:
             generation=entry.generation,
             digest=entry.bundle,
             bundle=Path(entry.folder) if entry.folder is not None else None,
+            image=self._images.get(entry.bundle),
             idle_s=self._idle_s,
         )
 

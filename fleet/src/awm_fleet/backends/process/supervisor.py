@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,7 +41,9 @@ class Options:
         keys: The folder of the keys that tokens are signed with; must be given where `host` is not loopback.
         host_names: Host names that are answered beside the loopback ones.
         backend: What scenarios run as.
-        base: The runtime's base image, for containers; by default the engine's own.
+        base: The runtime's base image, on which containers of bundles without an image stand; by default the engine's
+            own.
+        images: Images that the engine may pull, by the digests of the bundles in them.
         log_format: How it and its routers log.
     """
 
@@ -55,6 +57,7 @@ class Options:
     host_names: Sequence[str] = ()
     backend: Kind = "process"
     base: str | None = None
+    images: Mapping[str, str] = field(default_factory=dict)
     log_format: logs.Format = "text"
 
 
@@ -102,7 +105,7 @@ async def _serve(options: Options, on_ready: Callable[[Ready], None], variables:
         shelf = shelves.stock(bundles, state / states.CATALOGUE)
         if not shelf.entries:
             raise errors.BundleError(f"there is nothing to serve: {shelf.faults[0].reason}")
-        fleet = fleets.LocalFleet(runs, shelf, idle_s=options.idle_s)
+        fleet = fleets.LocalFleet(runs, shelf, images=options.images, idle_s=options.idle_s)
         beside = routers.Routers(
             routers.Options(
                 state=state,
