@@ -146,8 +146,8 @@ def up(
 
     Each scenario answers MCP at http://HOST:PORT/s/NAME/mcp and each episode at /e/ID/mcp; episodes are opened at
     /v1/episodes. Where HOST is no loopback address, agents, trainers and metrics have a port each. The first request
-    wakes a scenario. What is open is found again by the next `awm up` on the same
-    --state. Exits with 3 when a bundle was left out because it cannot be read.
+    wakes a scenario. What is open is found again by the next `awm up` on the same --state. Exits with 3 when a bundle
+    was left out because it cannot be read.
     """
     named = _Catalogue(catalog, plain_http, ca) if catalog is not None else None
     served = named.served(state) if named is not None else None
