@@ -1,5 +1,8 @@
 """Which port of a fleet on this machine carries what."""
 
+from pathlib import Path
+
+import commands
 import pytest
 
 from awm_fleet.backends.process import routers
@@ -27,3 +30,13 @@ def test_one_port_carries_everything_on_loopback_alone(
 def test_a_port_without_two_after_it_is_refused_with_what_to_name() -> None:
     with pytest.raises(errors.PermanentError, match=r"no two ports after 65534: name --control_port"):
         routers.ports_of("0.0.0.0", 65534, control=None, metrics=None)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_beyond_loopback_a_fleet_without_keys_is_refused_before_anything_is_written(
+    host: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = commands.Awm(capsys)("up", "--host", host, "--port", 0, "--state", tmp_path / "state")
+    assert ended.status == 1
+    assert ended.err.startswith(f"error: {host} is reachable from other machines: name the keys")
+    assert not (tmp_path / "state").exists()
