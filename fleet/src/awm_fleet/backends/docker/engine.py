@@ -202,8 +202,8 @@ class Engine:
             ) from exc
         except docker.errors.APIError as exc:
             raise errors.PermanentError(
-                f"{reference} cannot be pulled: {exc.explanation} (which registries and certificates the engine trusts is "
-                "its own setting)"
+                f"{reference} cannot be pulled: {exc.explanation} "
+                "(which registries and certificates the engine trusts is its own setting)"
             ) from exc
 
     def _prepared_network(self) -> dict[str, Any]:
