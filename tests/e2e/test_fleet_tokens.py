@@ -90,6 +90,11 @@ def test_beyond_loopback_each_plane_has_a_port_of_its_own(tmp_path: Path) -> Non
             for url in (fleet.url, fleet.control_url, metrics):
                 status = httpx.post if path.endswith("/mcp") else httpx.get
                 assert status(f"{url}{path}", trust_env=False).status_code == answers.get((url, path), 404), (url, path)
+        token = guarded.issuer.token("control", ttl_s=60, subject="reader")
+        shown = httpx.get(
+            f"{fleet.control_url}/v1/mcp.json", headers={"Authorization": f"Bearer {token}"}, trust_env=False
+        )
+        assert shown.json()["mcpServers"]["library"]["url"] == f"{fleet.url}/s/library/mcp"
         with guarded.trainer() as trainer, trainer.open("library") as episode:
             assert episode.mcp_url == f"{fleet.url}/e/{episode.id}/mcp"
             assert episode.view.direct_url is None  # other machines do not reach this one's loopback
