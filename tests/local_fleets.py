@@ -31,6 +31,7 @@ class LocalFleet:
         process: `awm up`, which is the supervisor.
         state: Its state folder.
         log: The file of what it says.
+        url, control_url: Where agents and trainers reach it.
         started_s: How long it took until it answered, in seconds.
     """
 
@@ -41,9 +42,10 @@ class LocalFleet:
         self.supervisor = psutil.Process(process.pid)
         self._stack = contextlib.ExitStack()
         self._control = controls.Supervisor(state)
-        self.url = str(instances.wait_for(self._ready, within_s=60)["url"])
+        ready = instances.wait_for(self._ready, within_s=60)
+        self.url, self.control_url = str(ready["url"]), str(ready["control_url"])
         self.started_s = time.time() - self.supervisor.create_time()
-        self.http = self._stack.enter_context(httpx.Client(base_url=self.url, timeout=60))
+        self.http = self._stack.enter_context(httpx.Client(base_url=self.control_url, timeout=60))
 
     def status(self) -> dict[str, Any]:
         """What `awm status --json` prints."""

@@ -42,11 +42,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         yield Shop(host, folder, made)
 
 
-def _push(host: str, repository: str, image: images.Image, ca: Path | None = None) -> None:
+def _push(host: str, repository: str, image: images.Image, tag: str = "3", *, ca: Path | None = None) -> None:
     registry = registries.Registry(host, ca=ca)
     for blob in image.blobs:
         registry.upload(repository, blob)
-    registry.put_manifest(repository, "3", image.root)
+    registry.put_manifest(repository, tag, image.root)
     registry.close()
 
 
@@ -186,7 +186,7 @@ def test_a_fleet_trusts_the_certificate_of_its_catalogues_registry_where_its_ca_
     certificate = faulty_registry.certificate(tmp_path)
     ca, state = certificate.with_name("cert.pem"), tmp_path / "state"
     with faulty_registry.running(faulty_registry.State(), certificate=certificate) as host:
-        _push(host, "awm/shop", shop.images["shop"], ca)
+        _push(host, "awm/shop", shop.images["shop"], ca=ca)
         to = f"registry:{host}/awm/catalogue:1"
         awm.done("catalog", "build", f"registry:{host}/awm/shop:3", "--out", tmp_path / "out", "--ca", ca)
         awm.done("catalog", "push", tmp_path / "out", to, "--ca", ca)
@@ -194,3 +194,20 @@ def test_a_fleet_trusts_the_certificate_of_its_catalogues_registry_where_its_ca_
         assert (refused.status, "name its CA with --ca" in refused.err) == (1, True)
         with local_fleets.running([], state, "--catalog", to, "--ca", str(ca)) as fleet:
             assert [each["name"] for each in fleet.status()["scenarios"]] == ["shop"]
+
+
+def test_what_a_pushed_catalogue_names_is_not_pruned(shop: Shop, awm: commands.Awm, tmp_path: Path) -> None:
+    for generation in ("1", "2", "3"):
+        bundle = bundles.make(tmp_path / generation / "shop", bundles.SHOP, generation=int(generation))
+        _push(shop.host, "old/shop", assembly.assemble(base_images.make(), layers.build(bundle)), generation)
+    place, catalogue = f"registry:{shop.host}/old", f"registry:{shop.host}/old/catalogue:1"
+    awm.done("catalog", "build", f"{place}/shop:1", "--out", tmp_path / "out")
+    awm.done("catalog", "push", tmp_path / "out", catalogue)
+    for needed in (catalogue, tmp_path / "out", tmp_path / "out" / model.INDEX):
+        pruned = awm.done("image", "prune", place, "--keep", 1, "--needed_by", needed, "--dry_run", "--json")
+        assert [each["name"] for each in pruned.document()["removed"]] == ["old/shop:2"]
+    missing = awm("image", "prune", place, "--needed_by", f"{place}/nowhere:1")
+    assert (missing.status, "has no image 1" in missing.err) == (1, True)
+    awm.done("image", "prune", place, "--keep", 1, "--needed_by", catalogue)
+    left = awm.done("image", "prune", place, "--keep", 1, "--dry_run", "--json").document()
+    assert [each["name"] for each in left["removed"]] == ["old/shop:1"]

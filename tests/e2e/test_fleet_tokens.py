@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+import httpx
 import local_fleets
 import pytest
 
@@ -21,7 +23,9 @@ class Guarded:
     issuer: issuing.Issuer
 
     def trainer(self) -> client.SyncFleet:
-        return client.SyncFleet(self.fleet.url, token=self.issuer.token("control", ttl_s=600, subject="trainer"))
+        return client.SyncFleet(
+            self.fleet.control_url, token=self.issuer.token("control", ttl_s=600, subject="trainer")
+        )
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +71,32 @@ def test_no_process_of_the_fleet_shows_a_secret(guarded: Guarded) -> None:
         shown = "\n".join([*instance.cmdline(), *instance.environ().values()])
         assert "PRIVATE" not in shown
         assert not [file.path for file in instance.open_files() if file.path.endswith(".pem")]
+
+
+def test_beyond_loopback_each_plane_has_a_port_of_its_own(tmp_path: Path) -> None:
+    keys.rotate(tmp_path / "keys", now=time.time())
+    options = ("--host", "0.0.0.0", "--keys", str(tmp_path / "keys"), "--routers", "2")
+    with local_fleets.running([examples.path("library")], tmp_path / "state", *options) as fleet:
+        guarded, seen = Guarded(fleet, issuing.Issuer(keys.Signer(tmp_path / "keys"))), fleet.status()
+        metrics = seen["metrics_url"].removesuffix("/metrics")
+        assert len({fleet.url, fleet.control_url, metrics}) == 3
+        answers = {
+            (fleet.url, "/s/library/mcp"): 401,
+            (fleet.control_url, "/v1/scenarios"): 401,
+            (metrics, "/metrics"): 200,
+            (metrics, "/readyz"): 200,
+        }
+        for _, path in answers:
+            for url in (fleet.url, fleet.control_url, metrics):
+                status = httpx.post if path.endswith("/mcp") else httpx.get
+                assert status(f"{url}{path}", trust_env=False).status_code == answers.get((url, path), 404), (url, path)
+        token = guarded.issuer.token("control", ttl_s=60, subject="reader")
+        shown = httpx.get(
+            f"{fleet.control_url}/v1/mcp.json", headers={"Authorization": f"Bearer {token}"}, trust_env=False
+        )
+        assert shown.json()["mcpServers"]["library"]["url"] == f"{fleet.url}/s/library/mcp"
+        with guarded.trainer() as trainer, trainer.open("library") as episode:
+            assert episode.mcp_url == f"{fleet.url}/e/{episode.id}/mcp"
+            assert episode.view.direct_url is None  # other machines do not reach this one's loopback
+            with client.ToolClient(episode.mcp_url, token=episode.token) as agent:
+                assert agent.call("get_me", {}).is_error is False

@@ -8,6 +8,7 @@ from typing import Any
 
 import bundles
 import fleets
+import instances as waiting
 import pytest
 
 from awm_runtime.bundle import model
@@ -117,6 +118,25 @@ def test_an_episode_lives_from_open_to_close_through_the_router(fleet: Fleet) ->
     assert (closed.status_code, closed.json()["code"]) == (410, "episode_closed")
     error = fleet.router.call(episode["mcp_url"], "list_items")["error"]
     assert error["data"] == {"code": "episode_closed", "class": "agent"}
+
+
+def test_an_episode_that_ended_is_judged_and_read_while_it_is_kept_and_takes_no_call(fleet: Fleet) -> None:
+    [expired] = fleet.router.open({"scenario": "shop"}, ttl_s=0.001)["episodes"]
+    error = fleet.router.call(expired["mcp_url"], "list_items")["error"]
+    assert error["data"] == {"code": "episode_expired", "class": "agent"}
+    [kept] = fleet.router.open({"scenario": "shop", "task": "rename"}, retain_s=600)["episodes"]
+    fleet.rename(kept, "renamed")
+    fleet.action("DELETE", kept["id"])
+    assert fleet.action("POST", kept["id"], "/verify", json={"answer": "done"})["outcome"] == "completed"
+    assert list(fleet.action("GET", kept["id"], "/diff")) == ["items"]
+    assert fleet.router.http.get(f"/v1/episodes/{kept['id']}/trace").text.count("rename_item") == 1
+    [forgotten] = fleet.router.open({"scenario": "shop"}, retain_s=0)["episodes"]
+    fleet.action("DELETE", forgotten["id"])
+    looked = waiting.wait_for(
+        lambda: (answer := fleet.router.http.get(f"/v1/episodes/{forgotten['id']}")).is_error and answer
+    )
+    assert (looked.status_code, looked.json()["code"]) == (410, "episode_lost")
+    assert "its retention is over" in looked.json()["detail"]
 
 
 def test_a_snapshot_is_the_database_and_its_hash(fleet: Fleet, tmp_path: Path) -> None:

@@ -83,7 +83,30 @@ def up(
         ),
     ] = None,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port of everything; 0: any.")] = 8080,
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port",
+            min=0,
+            max=65535,
+            help="The port of everything, or of agents where HOST is no loopback address; 0: any.",
+        ),
+    ] = 8080,
+    control_port: Annotated[
+        int | None,
+        typer.Option(
+            "--control_port", min=0, max=65535, help="A port for trainers alone; beyond loopback by default PORT + 1."
+        ),
+    ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics_port",
+            min=0,
+            max=65535,
+            help="A port for probes and metrics; beyond loopback by default PORT + 2.",
+        ),
+    ] = None,
     state: State = DEFAULT_STATE,
     detach: Annotated[bool, typer.Option("--detach", help="Return once it serves; end it with `awm down`.")] = False,
     routers: Annotated[int, typer.Option("--routers", min=1, max=64, help="Router processes that share the port.")] = 1,
@@ -122,8 +145,9 @@ def up(
     """Serve scenarios on one port until Ctrl-C, each asleep until it is used.
 
     Each scenario answers MCP at http://HOST:PORT/s/NAME/mcp and each episode at /e/ID/mcp; episodes are opened at
-    /v1/episodes. The first request wakes a scenario. What is open is found again by the next `awm up` on the same
-    --state. Exits with 3 when a bundle was left out because it cannot be read.
+    /v1/episodes. Where HOST is no loopback address, agents, trainers and metrics have a port each. The first request
+    wakes a scenario. What is open is found again by the next `awm up` on the same --state. Exits with 3 when a bundle
+    was left out because it cannot be read.
     """
     named = _Catalogue(catalog, plain_http, ca) if catalog is not None else None
     served = named.served(state) if named is not None else None
@@ -133,6 +157,8 @@ def up(
         state=state,
         host=host,
         port=port,
+        control_port=control_port,
+        metrics_port=metrics_port,
         routers=routers,
         idle_s=idle,
         keys=keys,
@@ -214,7 +240,7 @@ def _in_front(options: supervisor.Options) -> bool:
         for fault in ready.shelf.faults:
             output.warn(f"not served: {fault.reason}")
         names = [entry.name for entry in ready.shelf.entries]
-        _introduce(ready.url, names, stop="Ctrl-C")
+        _introduce(ready.url, ready.control_url, names, stop="Ctrl-C")
         output.say(f"  ready after {ready.seconds:.1f} s\n", "dim")
 
     supervisor.serve(options, announce)
@@ -246,7 +272,8 @@ def _detached(options: supervisor.Options, catalogue: _Catalogue | None) -> bool
             raise errors.PermanentError(f"the fleet did not start: {_last_words(log.read())}")
     for each in seen["problems"]:
         output.warn(f"not served: {each['reason']}")
-    _introduce(seen["url"], [each["name"] for each in seen["scenarios"]], stop=f"awm down --state {options.state}")
+    names = [each["name"] for each in seen["scenarios"]]
+    _introduce(seen["url"], seen["control_url"], names, stop=f"awm down --state {options.state}")
     return bool(seen["problems"])
 
 
@@ -273,6 +300,9 @@ def _arguments(options: supervisor.Options) -> Iterable[str]:
         yield from ("--bundles", str(each))
     for name, value in (("host", options.host), ("port", options.port), ("state", options.state)):
         yield from (f"--{name}", str(value))
+    for plane, own in (("control_port", options.control_port), ("metrics_port", options.metrics_port)):
+        if own is not None:
+            yield from (f"--{plane}", str(own))
     yield from ("--routers", str(options.routers), "--idle", str(options.idle_s))
     yield from ("--log_format", options.log_format)
     if options.keys is not None:
@@ -284,22 +314,25 @@ def _arguments(options: supervisor.Options) -> Iterable[str]:
         yield from ("--allow-host", each_name)
 
 
-def _introduce(url: str, names: Sequence[str], *, stop: str) -> None:
+def _introduce(url: str, control_url: str, names: Sequence[str], *, stop: str) -> None:
     shown = names[:_MOST_SHOWN]
     rows = ((each, f"{url}/s/{each}/mcp") for each in shown)
     output.table(f"{len(names)} scenarios at {url}", ("scenario", "MCP"), rows)
     if len(shown) < len(names):
         output.say(f"  and {len(names) - len(shown)} more: {calling.awm()} status\n")
-    at = "" if url == calling.DEFAULT_URL else f" --url {url}"
     lines = {
-        "next": f"{calling.awm()} tools {names[0]}{at}   (in a second terminal)",
-        "episode": f"{calling.awm()} episode open {names[0]}{at}",
-        "clients": f"curl {url}/v1/mcp.json",
+        "next": f"{calling.awm()} tools {names[0]}{_at(url)}   (in a second terminal)",
+        "episode": f"{calling.awm()} episode open {names[0]}{_at(control_url)}",
+        "clients": f"curl {control_url}/v1/mcp.json",
         "watch": f"{calling.awm()} status",
         "stop": stop,
     }
     for name, text in lines.items():
         output.say(f"  {name:<8} {text}")
+
+
+def _at(url: str) -> str:
+    return "" if url == calling.DEFAULT_URL else f" --url {url}"
 
 
 def _follow(client: controls.Supervisor, seen: dict[str, Any]) -> None:

@@ -1,14 +1,15 @@
 """`awm image`: build images of scenarios without a Docker engine, read them back, remove what nobody needs."""
 
 import contextlib
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from awm_fleet import shelves
+from awm_fleet import catalogue_artifacts, catalogue_images, shelves
 from awm_fleet.cli import locating, output
 from awm_fleet.cli.registry_flags import CertificateAuthority, PlainHttp
 from awm_generator.images import assembly, building, inspection, outputs, pruning, references, sources
@@ -141,7 +142,7 @@ def verify(image: Image, plain_http: PlainHttp = False, ca: CertificateAuthority
 @app.command(
     epilog=output.examples(
         "awm image prune oci:images --keep 2 --dry_run",
-        "awm image prune registry:registry.example/awm --keep 3 --needed_by catalogue.json",
+        "awm image prune registry:registry.example/awm --keep 3 --needed_by registry:registry.example/awm/catalogue",
     )
 )
 def prune(
@@ -151,8 +152,13 @@ def prune(
     ],
     keep: Annotated[int, typer.Option("--keep", min=1, help="Generations of each scenario that stay.")] = 2,
     needed_by: Annotated[
-        list[Path] | None,
-        typer.Option("--needed_by", help="What names digests that stay: a catalogue, a chart's values; repeatable."),
+        list[str] | None,
+        typer.Option(
+            "--needed_by",
+            metavar="FILE|CATALOGUE",
+            help="What names digests that stay: a chart's values or any file, a catalogue's folder or its reference; "
+            "repeatable.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry_run", help="Say what would be removed, and remove nothing.")] = False,
     plain_http: PlainHttp = False,
@@ -161,11 +167,12 @@ def prune(
 ) -> None:
     """Remove images of scenarios that no catalogue and no rollback needs.
 
-    The newest generations of each scenario stay, and every image whose digest, or whose bundle's, stands in a file of
-    --needed_by; a catalogue may be given as its folder. Images of other kinds are never touched.
+    The newest generations of each scenario stay, and every image whose digest, or whose bundle's, stands in what
+    --needed_by names. Images of other kinds are never touched.
     """
-    needed = pruning.needed_by(each / catalogue.INDEX if each.is_dir() else each for each in needed_by or ())
-    with pruning.opened(place, sources.Access(plain_http=plain_http, ca=ca)) as found:
+    access = sources.Access(plain_http=plain_http, ca=ca)
+    needed = _needed_by(needed_by or (), access)
+    with pruning.opened(place, access) as found:
         entries = found.entries()
         old = pruning.unneeded(entries, needed, keep=keep)
         if old and not dry_run:
@@ -177,6 +184,18 @@ def prune(
     for entry in old:
         output.say(f"{'would remove' if dry_run else 'removed'} {entry.name}  {entry.digest}")
     output.say(f"{len(old)} of {len(entries)} image(s) {'are' if dry_run else 'were'} not needed")
+
+
+def _needed_by(given: Sequence[str], access: sources.Access) -> frozenset[str]:
+    """The digests that files, catalogues' folders and catalogues in a registry or a layout name."""
+    with tempfile.TemporaryDirectory(prefix="awm-prune-") as scratch:
+        files = []
+        for number, each in enumerate(given):
+            path = Path(each)
+            if catalogue_images.is_reference(each):
+                path = catalogue_artifacts.pull(references.parse(each), access, Path(scratch) / str(number))
+            files.append(path / catalogue.INDEX if path.is_dir() else path)
+        return pruning.needed_by(files)
 
 
 def _folders(given: list[str], *, every: bool) -> list[Path]:

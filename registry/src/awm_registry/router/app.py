@@ -42,7 +42,8 @@ class Options:
     Attributes:
         id_key: What episode ids are sealed with, the same for all routers of a fleet; see `ids.load_key`.
         host: The address that its ports are bound to.
-        url: Where agents reach it, without a path; None: as the caller came, which is right on one port.
+        url: Where agents reach it, without a path; None: as the caller came.
+        agent_port: The agents' port there, where it is another than the one that the caller came to.
         host_names: Host names that are answered beside the loopback ones and `host`; `*` for all.
         limits: Its settings.
         team: Whose fleet it serves; empty without teams.
@@ -51,6 +52,7 @@ class Options:
     id_key: bytes = field(repr=False)
     host: str = "127.0.0.1"
     url: str | None = None
+    agent_port: int | None = None
     host_names: tuple[str, ...] = ()
     limits: settings.Settings = field(default_factory=settings.Settings)
     team: str = ""
@@ -165,7 +167,15 @@ def create(
 
     def gated(plane: routes.Plane) -> gate.Gate:
         app = _app([each for each in table if each.plane == plane], tokens, asks_for_tokens=asks_for_tokens)
-        return gate.Gate(app, guard=guard, limits=limits, meter=meter, url=options.url, team=options.team)
+        return gate.Gate(
+            app,
+            guard=guard,
+            limits=limits,
+            meter=meter,
+            url=options.url,
+            agent_port=options.agent_port,
+            team=options.team,
+        )
 
     return Router(
         agent_plane.AgentPlane(

@@ -31,6 +31,7 @@ class Gate:
         limits: The router's settings.
         meter: What is counted.
         url: Where agents reach this router, for the app; None: as the request came.
+        agent_port: The port of agents, where a request came to another one.
         team: Whose fleet it is, for the audit log; empty without teams.
     """
 
@@ -42,6 +43,7 @@ class Gate:
         limits: settings.Settings,
         meter: metrics.Metrics,
         url: str | None,
+        agent_port: int | None = None,
         team: str = "",
     ) -> None:
         self._app: ASGIApp = app
@@ -49,6 +51,7 @@ class Gate:
         self._limits = limits
         self._meter = meter
         self._url = url
+        self._agent_port = agent_port
         self._said = {"team": team} if team else {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,7 +59,8 @@ class Gate:
         headers = exchanges.folded(scope["headers"])
         tracing.begin(headers.get(b"traceparent"))
         read = functools.partial(self._body, headers, receive)
-        state = scope["state"] = {"url": self._url, "route": "", "caller": None, "read": read}
+        reached = {"url": self._url, "agent_port": self._agent_port}
+        state = scope["state"] = {**reached, "route": "", "caller": None, "read": read}
         began, status = time.perf_counter(), 0
 
         async def seen(message: Message) -> None:

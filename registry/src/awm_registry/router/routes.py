@@ -145,7 +145,9 @@ def _caller(request: fastapi.Request) -> authority.Caller:
 
 def url_of(request: fastapi.Request) -> str:
     """Where agents reach this router: as it was told, or as this request came."""
-    url: str = request.state.url or f"{request.url.scheme}://{request.url.netloc}"
+    port: int | None = request.state.agent_port
+    came = request.url if port is None else request.url.replace(port=port)
+    url: str = request.state.url or f"{came.scheme}://{came.netloc}"
     return url
 
 

@@ -201,7 +201,10 @@ class Engine:
                 f"the Docker engine has no image {reference} and finds none to pull; build it: awm image build"
             ) from exc
         except docker.errors.APIError as exc:
-            raise errors.PermanentError(f"{reference} cannot be pulled: {exc.explanation}") from exc
+            raise errors.PermanentError(
+                f"{reference} cannot be pulled: {exc.explanation} "
+                "(which registries and certificates the engine trusts is its own setting)"
+            ) from exc
 
     def _prepared_network(self) -> dict[str, Any]:
         """The fleet's network: no way out, and none from one container to another."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import logging
 from collections.abc import AsyncIterator, Sequence
@@ -36,10 +37,12 @@ class SupervisorDirectory:
     Args:
         socket: The supervisor's socket file.
         catalogues: What the fleet serves; without it generations are not told apart.
+        direct: Whether callers may reach instances, which are on this machine, beside the router.
     """
 
-    def __init__(self, socket: Path, catalogues: served.Catalogues | None = None) -> None:
+    def __init__(self, socket: Path, catalogues: served.Catalogues | None = None, *, direct: bool = True) -> None:
         self._catalogues = catalogues
+        self._direct = direct
         self._dormant: dict[str, list[directory.Dormant]] = {}
         self._dormant_of: object = None
         transport = httpx.AsyncHTTPTransport(uds=str(socket))
@@ -117,14 +120,17 @@ class SupervisorDirectory:
 
     def _note(self, said: dict[str, Any]) -> None:
         if "instances" in said:
-            self._feed.replace(map(api.instance, said["instances"]))
+            self._feed.replace(map(self._instance, said["instances"]))
         elif said.get("instance"):
-            self._feed.publish(api.instance(said["instance"]))
+            self._feed.publish(self._instance(said["instance"]))
         elif "id" in said:
             self._feed.remove(directory.InstanceId(said["id"]))
         if "version" in said:
             self._version = said["version"]
             self._heard.set()
+
+    def _instance(self, said: dict[str, Any]) -> directory.Instance:
+        return dataclasses.replace(api.instance(said), is_direct=self._direct)
 
     async def _has_heard(self, version: int) -> None:
         while self._version < version:

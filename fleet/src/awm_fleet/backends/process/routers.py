@@ -1,4 +1,4 @@
-"""The router processes beside a supervisor: kept running, each on a socket of its own for the same port."""
+"""The router processes beside a supervisor: kept running, each on sockets of its own for the same ports."""
 
 import asyncio
 import contextlib
@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from awm_runtime import errors
 from awm_runtime.server import lives, logs, sockets
@@ -22,6 +23,10 @@ _POLL_S = 0.02
 _PATIENCE_S = 12.0
 _LASTED_S = 10.0
 _STANDARD_ERROR = 2
+_MOST = 65535
+
+Plane = Literal["single", "agent", "control", "metrics"]
+"""What a port carries: everything, or one of three."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +36,8 @@ class Options:
     Attributes:
         state: The fleet's state folder.
         host: The address.
-        port: The port; 0: any.
-        count: How many routers share it.
+        ports: The port of each plane, see `ports_of`; 0: any.
+        count: How many routers share them.
         keys: The folder of the keys that tokens are signed with; None: no tokens are asked for.
         host_names: Host names that are answered beside the loopback ones and `host`.
         log_format: How they log.
@@ -40,7 +45,7 @@ class Options:
 
     state: Path
     host: str = "127.0.0.1"
-    port: int = 8080
+    ports: Mapping[Plane, int]
     count: int = 1
     keys: Path | None = None
     host_names: Sequence[str] = ()
@@ -48,20 +53,29 @@ class Options:
 
 
 class Routers:
-    """Holds the port, and keeps the processes that answer on it.
+    """Holds the ports, and keeps the processes that answer on them.
 
-    Connections are queued by the kernel while a router is started again: its socket is held here.
+    Connections are queued by the kernel while a router is started again: its sockets are held here.
 
     Raises:
-        PermanentError: Somebody else has the port.
+        PermanentError: Somebody else has a port.
     """
 
     def __init__(self, options: Options, environment: Mapping[str, str]) -> None:
         self._options = options
         self._environment = dict(environment)
-        self._sockets = _bound(options.host, options.port, options.count)
-        self.url = sockets.url(options.host, self._sockets[0])
+        with contextlib.ExitStack() as undo:
+            self._sockets = {
+                plane: [undo.enter_context(each) for each in _bound(options.host, port, options.count)]
+                for plane, port in options.ports.items()
+            }
+            self._held = undo.pop_all()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    def url(self, plane: Plane) -> str:
+        """Where a plane is reached on this machine, without a path."""
+        of_plane = self._sockets.get(plane) or self._sockets["single"]
+        return sockets.url(self._options.host, of_plane[0])
 
     @property
     def pids(self) -> list[int]:
@@ -78,9 +92,8 @@ class Routers:
             await asyncio.shield(self._end())
 
     def close(self) -> None:
-        """Gives up the port."""
-        for each in self._sockets:
-            each.close()
+        """Gives up the ports."""
+        self._held.close()
 
     async def _keep(self, number: int) -> None:
         backoff = lives.Backoff()
@@ -94,11 +107,10 @@ class Routers:
             await asyncio.sleep(backoff.next_s)
 
     def _start(self, number: int) -> "subprocess.Popen[bytes]":
-        own = self._sockets[number].fileno()
+        own = {plane: each[number].fileno() for plane, each in self._sockets.items()}
         options = self._options
         command = [
-            "--fd",
-            str(own),
+            *(word for plane, descriptor in own.items() for word in (f"--{plane}", str(descriptor))),
             "--state",
             str(options.state),
             "--host",
@@ -117,7 +129,7 @@ class Routers:
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=_STANDARD_ERROR,
-            pass_fds=(own,),
+            pass_fds=tuple(own.values()),
             cwd="/",
             start_new_session=True,
         )
@@ -149,6 +161,34 @@ def _bound(host: str, port: int, count: int) -> list[socket.socket]:
             sockets.listening(each)
         undo.pop_all()
     return made
+
+
+def ports_of(host: str, port: int, *, control: int | None, metrics: int | None) -> dict[Plane, int]:
+    """The port of each plane: one for all on a loopback address; elsewhere, or where others are named, three.
+
+    Args:
+        host: The address.
+        port: The port of agents, or of everything; 0: any.
+        control: The port of trainers and operators; None: the one after `port`.
+        metrics: The port of probes and metrics; None: the second after `port`.
+
+    Raises:
+        PermanentError: There are no two ports after `port`.
+    """
+    if sockets.is_loopback(host) and control is None and metrics is None:
+        return {"single": port}
+    ports: dict[Plane, int] = {
+        "agent": port,
+        "control": _following(port, 1) if control is None else control,
+        "metrics": _following(port, 2) if metrics is None else metrics,
+    }
+    if max(ports.values()) > _MOST:
+        raise errors.PermanentError(f"there are no two ports after {port}: name --control_port and --metrics_port")
+    return ports
+
+
+def _following(port: int, places: int) -> int:
+    return port + places if port else 0
 
 
 def require_tokens(host: str, keys: Path | None) -> None:

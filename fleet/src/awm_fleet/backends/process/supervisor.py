@@ -36,7 +36,8 @@ class Options:
         state: Where all is kept.
         host: The address of the routers.
         port: Their port; 0: any.
-        routers: How many share it.
+        control_port, metrics_port: The ports of these planes, see `routers.ports_of`.
+        routers: How many share them.
         idle_s: A scenario that nobody uses for so long is put to sleep, in seconds.
         keys: The folder of the keys that tokens are signed with; must be given where `host` is not loopback.
         host_names: Host names that are answered beside the loopback ones.
@@ -51,6 +52,8 @@ class Options:
     state: Path
     host: str = "127.0.0.1"
     port: int = 8080
+    control_port: int | None = None
+    metrics_port: int | None = None
     routers: int = 1
     idle_s: float = DEFAULT_IDLE_S
     keys: Path | None = None
@@ -66,12 +69,14 @@ class Ready:
     """What a fleet says once it answers.
 
     Attributes:
-        url: Where, without a path.
+        url: Where agents reach it, without a path.
+        control_url: Where trainers do.
         shelf: What is served, and what is not.
         seconds: How long the start took.
     """
 
     url: str
+    control_url: str
     shelf: shelves.Shelf
     seconds: float
 
@@ -94,6 +99,7 @@ def serve(options: Options, on_ready: Callable[[Ready], None], variables: Mappin
 async def _serve(options: Options, on_ready: Callable[[Ready], None], variables: Mapping[str, str]) -> None:
     began = time.monotonic()
     routers.require_tokens(options.host, options.keys)
+    ports = routers.ports_of(options.host, options.port, control=options.control_port, metrics=options.metrics_port)
     router_settings.Settings.from_environment(variables)
     bundles = shelves.folders(options.bundles)
     stop, ready = asyncio.Event(), asyncio.Event()
@@ -110,7 +116,7 @@ async def _serve(options: Options, on_ready: Callable[[Ready], None], variables:
             routers.Options(
                 state=state,
                 host=options.host,
-                port=options.port,
+                ports=ports,
                 count=options.routers,
                 keys=options.keys.resolve() if options.keys is not None else None,
                 host_names=options.host_names,
@@ -130,9 +136,9 @@ async def _serve(options: Options, on_ready: Callable[[Ready], None], variables:
             asyncio.create_task(_reap(lambda: runs.pids() | set(beside.pids)), name="reap strays"),
         ]
         running.push_async_callback(_cancelled, tasks)
-        if await _answers(beside.url, stop):
+        if await _answers(beside.url("metrics"), stop):
             ready.set()
-            on_ready(Ready(beside.url, shelf, time.monotonic() - began))
+            on_ready(Ready(beside.url("agent"), beside.url("control"), shelf, time.monotonic() - began))
         await stop.wait()
 
 
@@ -189,15 +195,16 @@ async def _answers(url: str, stop: asyncio.Event) -> bool:
 
 async def _status(fleet: fleets.LocalFleet, beside: routers.Routers, *, ready: bool) -> dict[str, Any]:
     """What `awm status --json` prints."""
+    url = beside.url("agent")
     return {
-        "url": beside.url,
+        "url": url,
+        "control_url": beside.url("control"),
+        "metrics_url": f"{beside.url('metrics')}/metrics",
         "ready": ready,
         "pid": os.getpid(),
         "uptime_s": round(fleet.uptime_s, 1),
         "routers": beside.pids,
-        "scenarios": [
-            {**dataclasses.asdict(row), "mcp_url": f"{beside.url}/s/{row.name}/mcp"} for row in await fleet.rows()
-        ],
+        "scenarios": [{**dataclasses.asdict(row), "mcp_url": f"{url}/s/{row.name}/mcp"} for row in await fleet.rows()],
         "problems": [{"bundle": str(each.folder), "reason": each.reason} for each in fleet.shelf.faults],
     }
 
