@@ -121,12 +121,13 @@ def test_the_controller_has_no_rights_beyond_its_teams(release: releases.Release
         ("create", "secrets", red),
         ("get", "configmaps/other", red),
         ("delete", "environments.awm.dev", red),
-        ("create", "pods/exec", red),
         ("create", "deployments.apps", release.namespace),
         ("list", "pods", "kube-system"),
         ("get", "nodes", "default"),
     ):
         assert not release.may(verb, resource, namespace), f"{verb} {resource}"
+    for subresource in ("exec", "attach", "portforward"):
+        assert not release.may("create", "pods", red, f"--subresource={subresource}"), subresource
 
 
 def test_the_router_may_wake_scenarios_and_change_nothing_else(release: releases.Release) -> None:

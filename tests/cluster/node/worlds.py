@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib import parse
 
+import httpx2
+import mcp
+from mcp.client.streamable_http import streamable_http_client
+
 from awm_registry import client
 from awm_registry.tokens import issuing, keys
 from awm_runtime.contract import episodes, problems, tokens
@@ -21,8 +25,28 @@ EXAMPLES = ROOT / "fleet" / "src" / "awm_fleet" / "examples"
 TEAM = "red"
 PATIENCE_S = 60.0
 ABSENT = f"{registries.HOST}/awm/absent@sha256:{'0' * 64}"
-COPIES = ("absent", "stranger", "deleted", "distant")
+COPIES = ("absent", "stranger", "deleted", "distant", "greedy", "hoarder")
 """Scenarios that tests do something to; each is the library under another name."""
+
+HOARDS = """
+
+def _hoard():
+    taken = []
+    while True:
+        taken.append(b"x" * 2**24)
+"""
+CHANGES = {
+    "greedy": f"{HOARDS}\n_hoard()\n",
+    "hoarder": f"""{HOARDS}
+
+@app.middleware("http")
+async def _hoarding(request, call_next):
+    if request.url.path == "/api/branches":
+        _hoard()
+    return await call_next(request)
+""",
+}
+"""What is added to the code of some: it takes all memory, as soon as it is loaded or when it lists the branches."""
 
 
 Row = dict[str, Any]
@@ -159,6 +183,16 @@ def opened(trainer: client.ControlClient, scenario: str, count: int = 1, **more:
     if answer.rejected:
         raise problems.ProblemError.of(answer.rejected[0].error)
     return answer.episodes
+
+
+async def talked(url: str, token: str, tool: str) -> tuple[list[Any], Any]:
+    """What comes of the official client's handshake, tool list and one call."""
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
+        transport = streamable_http_client(url, http_client=http)
+        async with mcp.Client(transport) as talking:
+            listed = (await talking.list_tools()).tools
+            return listed, await talking.call_tool(tool, {})
 
 
 def copied(bundle: Path, folder: Path, **changed: Any) -> Path:
