@@ -14,6 +14,7 @@ import httpx2
 import mcp
 from mcp.client.streamable_http import streamable_http_client
 
+from awm_fleet.backends.kubernetes import names
 from awm_registry import client
 from awm_registry.tokens import issuing, keys
 from awm_runtime.contract import episodes, problems, tokens
@@ -100,7 +101,8 @@ class World(releases.Release):
         self.cluster.kubectl("create", "namespace", self.namespace)
         self.cluster.kubectl("create", "configmap", "catalogue", *files, f"--namespace={self.namespace}")
         self.helm("install", "--wait", "--timeout=120s")
-        self.wait("all environments", lambda: set(self.states(0)) >= self.rows.keys())
+        wanted = {names.environment(each) for each in self.rows}
+        self.wait("all environments", lambda: set(self.states(0)) >= wanted)
         addresses = {
             each["metadata"]["name"]: each["spec"]["clusterIP"] for each in self.get("services", self.namespace)
         }
@@ -125,15 +127,17 @@ class World(releases.Release):
         spec = {"image": row["image"], "bundleGeneration": row["generation"], "bundleDigest": row["bundle"]}
         patch = json.dumps({"spec": {**spec, "toolsHash": row["tools_hash"]}})
         options = ("--type=merge", f"--patch={patch}", f"--namespace={self.team}")
-        self.cluster.kubectl("patch", "environment", scenario, *options)
+        self.cluster.kubectl("patch", "environment", names.environment(scenario), *options)
 
     def scale(self, scenario: str, replicas: int) -> None:
         """Wakes a scenario, or puts it to sleep."""
-        self.cluster.kubectl("scale", f"environment/{scenario}", f"--replicas={replicas}", f"--namespace={self.team}")
+        name = f"environment/{names.environment(scenario)}"
+        self.cluster.kubectl("scale", name, f"--replicas={replicas}", f"--namespace={self.team}")
 
     def environment(self, scenario: str) -> dict[str, Any]:
         """Its `Environment`."""
-        found: dict[str, Any] = self.cluster.get("environment", scenario, f"--namespace={self.team}")
+        name = names.environment(scenario)
+        found: dict[str, Any] = self.cluster.get("environment", name, f"--namespace={self.team}")
         return found
 
     def condition(self, scenario: str, kind: str) -> tuple[str, str, str]:
@@ -144,7 +148,7 @@ class World(releases.Release):
 
     def pods(self, scenario: str) -> list[dict[str, Any]]:
         """Its pods that are not ending."""
-        found = self.get("pods", self.team, f"--selector=awm.dev/environment={scenario}")
+        found = self.get("pods", self.team, f"--selector={names.ENVIRONMENT}={names.environment(scenario)}")
         return [each for each in found if "deletionTimestamp" not in each["metadata"]]
 
     def wait(self, what: str, seen: Callable[[], bool], *, patience_s: float = PATIENCE_S) -> None:
@@ -156,7 +160,8 @@ class World(releases.Release):
 
     def wait_for(self, scenario: str, state: str, *, patience_s: float = PATIENCE_S) -> None:
         """Waits for a state."""
-        self.wait(f"{scenario} {state}", lambda: self.states(0).get(scenario) == state, patience_s=patience_s)
+        name = names.environment(scenario)
+        self.wait(f"{scenario} {state}", lambda: self.states(0).get(name) == state, patience_s=patience_s)
 
     def _said(self) -> str:
         parts = [self.cluster.kubectl("get", "environments,pods", "--output=wide", f"--namespace={self.team}")]
