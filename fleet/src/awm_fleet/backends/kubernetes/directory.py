@@ -5,6 +5,7 @@ A pod takes calls ("ready") when its revision is the one that serves; so none do
 
 import asyncio
 import dataclasses
+import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 
@@ -12,8 +13,11 @@ from awm_fleet.backends.kubernetes import api, conditions, model, names, objects
 from awm_registry import directory
 from awm_runtime.contract import problems
 
+logger = logging.getLogger(__name__)
+
 _ROOM_AGAIN_S = 5.0
 _FAULT_AGAIN_S = 30.0
+_SETTLED_S = 10.0
 
 
 class ClusterDirectory:
@@ -70,7 +74,7 @@ class ClusterDirectory:
         return ()
 
     async def wake(self, scenario: str, generation: int | None = None) -> None:  # noqa: ARG002
-        """Asks for a pod, by the environment's scale and nothing else; returns when there is one.
+        """Asks for a pod, by the environment's scale and nothing else; returns when one is made.
 
         Raises:
             ProblemError: `unknown_scenario`; `at_capacity` where the team's quota has no room; `start_failed` where the
@@ -98,15 +102,18 @@ class ClusterDirectory:
 
     async def _accepted(self, environment: model.Environment) -> model.Environment:
         """The environment once it has a pod, or is said not to get one: where several are woken at once into room for
-        one, that is found out later than here.
+        one, that is found out later than here. A busy controller is not waited for.
         """
         heard = asyncio.Event()
         waking = self._waking[environment.name]
         waking.add(heard)
         try:
-            while not self._is_settled(environment.name):
-                heard.clear()
-                await heard.wait()
+            async with asyncio.timeout(_SETTLED_S):
+                while not self._is_settled(environment.name):
+                    heard.clear()
+                    await heard.wait()
+        except TimeoutError:
+            logger.info("%s is woken, and the controller has said nothing of it yet", environment.name)
         finally:
             waking.discard(heard)
             if not waking:

@@ -85,7 +85,7 @@ def printed(
             env=variables,
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=240,
             check=False,
         )
         try:
