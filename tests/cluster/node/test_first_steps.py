@@ -80,7 +80,7 @@ def printed(
         }
         script = f"\necho '{NEXT}'\n".join(map(filled_in, asked))
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", f"trap 'kill $(jobs -p) || true' EXIT\n{script}"],
+            ["bash", "-euo", "pipefail", "-c", f"trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n{script}"],
             cwd=folder,
             env=variables,
             capture_output=True,
