@@ -83,9 +83,16 @@ def test_episodes_go_on_while_the_api_server_is_away(world: worlds.World) -> Non
             world.cluster.restart_api_server()
         print(f"{calls} calls in an outage of {OUTAGE_S:g} s")
         assert (caught.value.code, caught.value.blame) == (problems.Code.STARTING, "infrastructure")
-        world.wait("a wake again", lambda: answered(lambda: worlds.opened(trainer, "clinic")), patience_s=120)
+        woken: list[episodes.EpisodeView] = []
+        world.wait(
+            "a wake again", lambda: answered(lambda: woken.extend(worlds.opened(trainer, "clinic"))), patience_s=120
+        )
         world.wait_for("library", "ready", patience_s=120)
         assert trainer.get(old.id).state == "open"
+        for each in (old, new, *woken):
+            trainer.close(each.id)
+    world.scale("clinic", 0)
+    world.wait_for("clinic", "asleep", patience_s=120)
     assert restarts(world, "router") == 0  # a controller that cannot keep its lease starts anew
 
 
@@ -118,7 +125,7 @@ def lost(world: worlds.World, trainer: client.ControlClient, episode: episodes.E
             said.append(exc)
         return bool(said) and said[-1].code is problems.Code.EPISODE_LOST
 
-    world.wait("the loss", gone)
+    world.wait("the loss", gone, patience_s=120)
     return said[-1]
 
 
