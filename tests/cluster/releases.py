@@ -24,6 +24,7 @@ from cluster.testbed import clusters
 CONTROLLER = "fleet-awm-fleet-controller"
 ROUTER = "fleet-awm-fleet-router"
 CATALOG = "fleet-awm-fleet-catalog"
+MOST_OF_A_SECRET = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,11 @@ class Release:
         items: list[dict[str, Any]] = self.cluster.get(kind, f"--namespace={namespace}", *arguments)["items"]
         return items
 
+    def size(self) -> int:
+        """How many bytes of its Secret Helm needs for the newest version of the release."""
+        [secret] = self.get("secrets", self.namespace, "--selector=owner=helm,status=deployed")
+        return len(base64.b64decode(secret["data"]["release"]))
+
     def states(self, team: int) -> dict[str, str]:
         """The state of each of a team's environments."""
         found = self.get("environments", self.teams[team]["namespace"])
@@ -107,10 +113,10 @@ class Release:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() == "yes"
 
     @contextlib.contextmanager
-    def controller(self) -> Iterator[fleets.Process]:
+    def controller(self, *, port: int = 0) -> Iterator[fleets.Process]:
         """A controller with the configuration, the index and the rights that the chart gives it."""
         command = [sys.executable, "-m", "awm_fleet", "controller", f"--config={self._config()}"]
-        command += [f"--index={self._folder}/index.json", f"--namespace={self.namespace}", "--port=0"]
+        command += [f"--index={self._folder}/index.json", f"--namespace={self.namespace}", f"--port={port}"]
         with fleets.running(command, self._folder, self.acting_as(CONTROLLER)) as process:
             yield process
 

@@ -46,7 +46,12 @@ def test_one_teams_full_quota_leaves_the_other_alone(
     with fleet.controller():
         fleet.wait("a full quota", lambda: states(fleet) == ["failed", "ready"])
         blue.wait("the other team", lambda: states(blue) == ["ready", "ready"])
-        assert states(fleet) == ["failed", "ready"]
+        [full] = [each for each in ("rover", "farm") if fleet.environment(each)["status"]["state"] == "failed"]
+        assert fleet.condition("Accepted", full)["reason"] == "NoRoom"
+        assert len(fleet.list("deployments")) == 1
+    said = {each["reason"] for each in blue.list("events")} | {blue.condition("Accepted")["reason"]}
+    assert "NoRoom" not in said
+    assert (len(blue.list("deployments")), len(blue.addresses())) == (2, 2)
     cluster.kubectl("delete", "namespace", blue.namespace, "--wait=false")
 
 

@@ -17,7 +17,9 @@ PATIENCE_S = 40.0
 
 
 @asynccontextmanager
-async def followed(fleet: fleets.Fleet) -> AsyncIterator[directory.ClusterDirectory]:
+async def followed(
+    fleet: fleets.Fleet, options: planning.Options | None = None
+) -> AsyncIterator[directory.ClusterDirectory]:
     """The directory of a fleet's team, kept up to date for the length of a `with` block."""
     connection = await api.Api.connect(str(fleet.cluster.kubeconfig))
     team = settings.Team(name="red", namespace=fleet.namespace)
@@ -25,7 +27,7 @@ async def followed(fleet: fleets.Fleet) -> AsyncIterator[directory.ClusterDirect
     view = teams.TeamView(
         connection, team, changed=lambda key, _: found.changed(key), freed=lambda _: None, rng=random.Random(1)
     )
-    found = directory.ClusterDirectory(connection, view, planning.Options())
+    found = directory.ClusterDirectory(connection, view, options or planning.Options())
     watching = asyncio.create_task(view.run())
     try:
         await asyncio.wait_for(view.synced(), PATIENCE_S)
@@ -130,6 +132,27 @@ def test_what_cannot_be_woken_is_said_with_a_code(fleet: fleets.Fleet) -> None:
     }
     assert refused["farm"].retry_after_s
     assert "quota team: pods has 0 of 1 left" in refused["farm"].detail
+
+
+def test_a_wake_keeps_out_of_the_room_for_changes(fleet: fleets.Fleet) -> None:
+    async def play(reserve: int) -> None:
+        async with followed(fleet, planning.Options(surge_reserve=reserve)) as found:
+            await found.wake("farm")
+
+    fleet.quota(pods="2")
+    fleet.team["warm"] = ["rover"]
+    fleet.index(fleets.entry(), fleets.entry("farm"))
+    with fleet.controller():
+        fleet.wait_for("ready")
+        fleet.wait_for("asleep", "farm")
+        fleet.wait("the quota's count", lambda: _used(fleet) == {"pods": "1"})
+        with pytest.raises(problems.ProblemError) as caught:
+            asyncio.run(play(1))
+        assert caught.value.code.value == "at_capacity"
+        assert "pods has 1 of 2 left, and 1 are needed; 1 are kept for changes" in caught.value.detail
+        assert fleet.environment("farm")["spec"]["replicas"] == 0
+        asyncio.run(play(0))
+        fleet.wait_for("ready", "farm")
 
 
 def _used(fleet: fleets.Fleet) -> Any:

@@ -30,6 +30,9 @@ def world(
     with cluster.namespaces.network():
         made = worlds.World(cluster, programs / "helm4", folder, built_images)
         copies = [worlds.copied(worlds.EXAMPLES / "library", folder / name) for name in worlds.COPIES]
+        for name, code in worlds.CHANGES.items():
+            with (folder / name / "environment.py").open("a") as file:
+                file.write(code)
         rows = made.build(worlds.EXAMPLES / "library", worlds.EXAMPLES / "clinic", *copies)
         made.rows = {each["name"]: each for each in rows}
         made.rows["absent"]["image"] = worlds.ABSENT

@@ -1,11 +1,6 @@
 """What trainers and agents have of a release on a real node, through the Services of its router."""
 
 import asyncio
-from typing import Any
-
-import httpx2
-import mcp
-from mcp.client.streamable_http import streamable_http_client
 
 from awm_runtime.contract import verdicts
 from cluster.node import worlds
@@ -31,7 +26,7 @@ def test_a_sleeping_scenario_is_opened_played_judged_and_reset(world: worlds.Wor
 
 def test_an_mcp_client_reaches_a_scenario_by_its_name(world: worlds.World) -> None:
     url = f"{world.agent}/t/{worlds.TEAM}/s/library/mcp"
-    listed, reply = asyncio.run(_talk(url, world.token()))
+    listed, reply = asyncio.run(worlds.talked(url, world.token(), "list_branches"))
     assert len(listed) == 24
     assert not reply.is_error
 
@@ -41,13 +36,3 @@ def test_helm_test_plays_an_episode_from_within_the_cluster(world: worlds.World)
     assert "judged: " in said
     assert "of clinic" in said
     assert "WARNING: anybody reaches" in said  # the test bed has no network plug-in that enforces policies
-
-
-async def _talk(url: str, token: str) -> tuple[list[Any], Any]:
-    """The official client's handshake, tool list and one call."""
-    headers = {"Authorization": f"Bearer {token}"}
-    async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
-        transport = streamable_http_client(url, http_client=http)
-        async with mcp.Client(transport) as client:
-            listed = (await client.list_tools()).tools
-            return listed, await client.call_tool("list_branches", {})

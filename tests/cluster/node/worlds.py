@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib import parse
 
+import httpx2
+import mcp
+from mcp.client.streamable_http import streamable_http_client
+
+from awm_fleet.backends.kubernetes import names
 from awm_registry import client
 from awm_registry.tokens import issuing, keys
 from awm_runtime.contract import episodes, problems, tokens
@@ -21,8 +26,28 @@ EXAMPLES = ROOT / "fleet" / "src" / "awm_fleet" / "examples"
 TEAM = "red"
 PATIENCE_S = 60.0
 ABSENT = f"{registries.HOST}/awm/absent@sha256:{'0' * 64}"
-COPIES = ("absent", "stranger", "deleted", "distant")
+COPIES = ("absent", "stranger", "deleted", "distant", "greedy", "hoarder")
 """Scenarios that tests do something to; each is the library under another name."""
+
+HOARDS = """
+
+def _hoard():
+    taken = []
+    while True:
+        taken.append(b"x" * 2**24)
+"""
+CHANGES = {
+    "greedy": f"{HOARDS}\n_hoard()\n",
+    "hoarder": f"""{HOARDS}
+
+@app.middleware("http")
+async def _hoarding(request, call_next):
+    if request.url.path == "/api/branches":
+        _hoard()
+    return await call_next(request)
+""",
+}
+"""What is added to the code of some: it takes all memory, as soon as it is loaded or when it lists the branches."""
 
 
 Row = dict[str, Any]
@@ -76,7 +101,8 @@ class World(releases.Release):
         self.cluster.kubectl("create", "namespace", self.namespace)
         self.cluster.kubectl("create", "configmap", "catalogue", *files, f"--namespace={self.namespace}")
         self.helm("install", "--wait", "--timeout=120s")
-        self.wait("all environments", lambda: set(self.states(0)) >= self.rows.keys())
+        wanted = {names.environment(each) for each in self.rows}
+        self.wait("all environments", lambda: set(self.states(0)) >= wanted)
         addresses = {
             each["metadata"]["name"]: each["spec"]["clusterIP"] for each in self.get("services", self.namespace)
         }
@@ -101,15 +127,17 @@ class World(releases.Release):
         spec = {"image": row["image"], "bundleGeneration": row["generation"], "bundleDigest": row["bundle"]}
         patch = json.dumps({"spec": {**spec, "toolsHash": row["tools_hash"]}})
         options = ("--type=merge", f"--patch={patch}", f"--namespace={self.team}")
-        self.cluster.kubectl("patch", "environment", scenario, *options)
+        self.cluster.kubectl("patch", "environment", names.environment(scenario), *options)
 
     def scale(self, scenario: str, replicas: int) -> None:
         """Wakes a scenario, or puts it to sleep."""
-        self.cluster.kubectl("scale", f"environment/{scenario}", f"--replicas={replicas}", f"--namespace={self.team}")
+        name = f"environment/{names.environment(scenario)}"
+        self.cluster.kubectl("scale", name, f"--replicas={replicas}", f"--namespace={self.team}")
 
     def environment(self, scenario: str) -> dict[str, Any]:
         """Its `Environment`."""
-        found: dict[str, Any] = self.cluster.get("environment", scenario, f"--namespace={self.team}")
+        name = names.environment(scenario)
+        found: dict[str, Any] = self.cluster.get("environment", name, f"--namespace={self.team}")
         return found
 
     def condition(self, scenario: str, kind: str) -> tuple[str, str, str]:
@@ -120,7 +148,7 @@ class World(releases.Release):
 
     def pods(self, scenario: str) -> list[dict[str, Any]]:
         """Its pods that are not ending."""
-        found = self.get("pods", self.team, f"--selector=awm.dev/environment={scenario}")
+        found = self.get("pods", self.team, f"--selector={names.ENVIRONMENT}={names.environment(scenario)}")
         return [each for each in found if "deletionTimestamp" not in each["metadata"]]
 
     def wait(self, what: str, seen: Callable[[], bool], *, patience_s: float = PATIENCE_S) -> None:
@@ -132,7 +160,8 @@ class World(releases.Release):
 
     def wait_for(self, scenario: str, state: str, *, patience_s: float = PATIENCE_S) -> None:
         """Waits for a state."""
-        self.wait(f"{scenario} {state}", lambda: self.states(0).get(scenario) == state, patience_s=patience_s)
+        name = names.environment(scenario)
+        self.wait(f"{scenario} {state}", lambda: self.states(0).get(name) == state, patience_s=patience_s)
 
     def _said(self) -> str:
         parts = [self.cluster.kubectl("get", "environments,pods", "--output=wide", f"--namespace={self.team}")]
@@ -159,6 +188,16 @@ def opened(trainer: client.ControlClient, scenario: str, count: int = 1, **more:
     if answer.rejected:
         raise problems.ProblemError.of(answer.rejected[0].error)
     return answer.episodes
+
+
+async def talked(url: str, token: str, tool: str) -> tuple[list[Any], Any]:
+    """What comes of the official client's handshake, tool list and one call."""
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
+        transport = streamable_http_client(url, http_client=http)
+        async with mcp.Client(transport) as talking:
+            listed = (await talking.list_tools()).tools
+            return listed, await talking.call_tool(tool, {})
 
 
 def copied(bundle: Path, folder: Path, **changed: Any) -> Path:

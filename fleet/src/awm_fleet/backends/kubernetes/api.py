@@ -11,7 +11,7 @@ import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.client import exceptions
 
-from awm_fleet.backends.kubernetes import names
+from awm_fleet.backends.kubernetes import connections, names
 from awm_runtime import errors
 
 _PAGE = 500
@@ -119,7 +119,9 @@ class Api:
                 )
         except config.ConfigException as exc:
             raise errors.PermanentError(f"no way to a cluster: {exc}; give --kubeconfig") from exc
-        return cls(client.ApiClient(settings))
+        connection = client.ApiClient(settings)
+        connection.rest_client = connections.RestClient(settings)
+        return cls(connection)
 
     async def close(self) -> None:
         """Ends all connections."""

@@ -5,14 +5,19 @@ A pod takes calls ("ready") when its revision is the one that serves; so none do
 
 import asyncio
 import dataclasses
+import logging
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 
 from awm_fleet.backends.kubernetes import api, conditions, model, names, objects, planning, teams
 from awm_registry import directory
 from awm_runtime.contract import problems
 
+logger = logging.getLogger(__name__)
+
 _ROOM_AGAIN_S = 5.0
 _FAULT_AGAIN_S = 30.0
+_SETTLED_S = 10.0
 
 
 class ClusterDirectory:
@@ -28,6 +33,7 @@ class ClusterDirectory:
         self._options = options
         self._known: dict[str, dict[directory.InstanceId, directory.Instance]] = {}
         self._listeners: set[asyncio.Queue[directory.Change]] = set()
+        self._waking: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
     def changed(self, key: teams.Key) -> None:
         """Takes it that something happened to an environment, and tells who watches what became of its instances."""
@@ -39,6 +45,8 @@ class ClusterDirectory:
         for listener in self._listeners:
             for change in changes:
                 listener.put_nowait(change)
+        for heard in self._waking.get(key.name, ()):
+            heard.set()
 
     def instances(self, scenario: str) -> Sequence[directory.Instance]:
         """A scenario's instances, newest generation first; of those of one generation, the ready ones first."""
@@ -66,7 +74,7 @@ class ClusterDirectory:
         return ()
 
     async def wake(self, scenario: str, generation: int | None = None) -> None:  # noqa: ARG002
-        """Asks for a pod, by the environment's scale and nothing else.
+        """Asks for a pod, by the environment's scale and nothing else; returns when one is made.
 
         Raises:
             ProblemError: `unknown_scenario`; `at_capacity` where the team's quota has no room; `start_failed` where the
@@ -75,13 +83,15 @@ class ClusterDirectory:
         environment = self._view.environments.items.get(names.environment(scenario))
         if environment is None or environment.deleting:
             raise problems.ProblemError(problems.Code.UNKNOWN_SCENARIO, f"this team is not served {scenario!r}")
-        if environment.replicas > 0:
-            self._check_started(environment)
-            return
-        awake = dataclasses.replace(environment, replicas=1)
-        lacks = self._view.lacking(awake, self._options.pods, reserve=self._options.surge_reserve)
-        if lacks is not None:
-            raise problems.ProblemError(problems.Code.AT_CAPACITY, lacks, retry_after_s=_ROOM_AGAIN_S)
+        if environment.replicas == 0:
+            awake = dataclasses.replace(environment, replicas=1)
+            lacks = self._view.lacking(awake, self._options.pods, reserve=self._options.surge_reserve)
+            if lacks is not None:
+                raise problems.ProblemError(problems.Code.AT_CAPACITY, lacks, retry_after_s=_ROOM_AGAIN_S)
+            await self._scale(environment)
+        self._check_started(await self._accepted(environment))
+
+    async def _scale(self, environment: model.Environment) -> None:
         change = {"spec": {"replicas": 1}}
         try:
             await self._api.merge(
@@ -89,6 +99,35 @@ class ClusterDirectory:
             )
         except api.ApiError as exc:
             raise problems.ProblemError(problems.Code.STARTING, str(exc), retry_after_s=exc.retry_after_s) from exc
+
+    async def _accepted(self, environment: model.Environment) -> model.Environment:
+        """The environment once it has a pod, or is said not to get one: where several are woken at once into room for
+        one, that is found out later than here. A busy controller is not waited for.
+        """
+        heard = asyncio.Event()
+        waking = self._waking[environment.name]
+        waking.add(heard)
+        try:
+            async with asyncio.timeout(_SETTLED_S):
+                while not self._is_settled(environment.name):
+                    heard.clear()
+                    await heard.wait()
+        except TimeoutError:
+            logger.info("%s is woken, and the controller has said nothing of it yet", environment.name)
+        finally:
+            waking.discard(heard)
+            if not waking:
+                del self._waking[environment.name]
+        return self._view.environments.items.get(environment.name, environment)
+
+    def _is_settled(self, name: str) -> bool:
+        """Whether the controller has looked at a wake, and something came of it."""
+        found = self._view.environments.items.get(name)
+        if found is None:
+            return True
+        has_looked = found.replicas > 0 and found.status.observed_generation == found.generation
+        has_pods = any(not each.deleting for each in self._view.pods_of(name))
+        return has_looked and (has_pods or found.status.state in ("ready", "failed"))
 
     def _check_started(self, environment: model.Environment) -> None:
         """Says why an environment that should run does not."""

@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import socket
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,11 @@ from awm_fleet.backends.kubernetes import api, model, names, objects
 from awm_registry import client
 from awm_registry.tokens import issuing, keys
 from awm_runtime import errors
+from awm_runtime.contract import problems
 
 _TOKEN_S = 900.0
 _KNOCK_S = 3.0
+_AGAIN_S = 1.0
 _PORTS = (objects.AGENT_PORT, objects.CONTROL_PORT)
 
 Enforcement = Literal["require", "warn", "none"]
@@ -40,7 +43,7 @@ class Options:
         namespace: Its namespace.
         keys: The folder with its keys.
         scenario, task: What is played; empty: the first that the catalogue tells of.
-        timeout_s: How long the scenario may take to wake.
+        timeout_s: How long the fleet may take to start, and the scenario to wake.
         enforcement: What becomes of a network policy that nobody enforces.
         kubeconfig: How to reach the cluster; None: as the pod's service account.
     """
@@ -57,6 +60,10 @@ class Options:
     kubeconfig: str | None = None
 
 
+class _NothingServed(TrialFailed):
+    """The catalogue is empty, or not there yet."""
+
+
 def play(options: Options, say: Callable[[str], None]) -> None:
     """Plays.
 
@@ -67,7 +74,7 @@ def play(options: Options, say: Callable[[str], None]) -> None:
     issuer = issuing.Issuer(keys.Signer(options.keys), team=options.team)
     token = issuer.token("control", ttl_s=_TOKEN_S, subject="helm-test")
     with client.SyncFleet(options.control, token=token, patience_s=options.timeout_s) as fleet:
-        scenario, task = _chosen(fleet, options)
+        scenario, task = _awaited(fleet, options)
         with fleet.open(scenario, task=task) as episode:
             say(f"opened {episode.id} of {scenario}, task {task}")
             _call(episode, options.agent, say)
@@ -79,11 +86,23 @@ def play(options: Options, say: Callable[[str], None]) -> None:
                 _knock(options, scenario, say)
 
 
+def _awaited(fleet: client.SyncFleet, options: Options) -> tuple[str, str]:
+    """The scenario and the task that are played, once a release that was just installed tells of some."""
+    deadline = time.monotonic() + options.timeout_s
+    while True:
+        try:
+            return _chosen(fleet, options)
+        except (errors.TransientError, problems.ProblemError, _NothingServed) as exc:
+            passes = not isinstance(exc, problems.ProblemError) or exc.code is problems.Code.STARTING
+            if not passes or time.monotonic() > deadline:
+                raise
+        time.sleep(_AGAIN_S)
+
+
 def _chosen(fleet: client.SyncFleet, options: Options) -> tuple[str, str]:
-    """The scenario and the task that are played."""
     scenario = options.scenario or next((each.name for each in fleet.scenarios()), "")
     if not scenario:
-        raise TrialFailed(f"team {options.team} is served nothing: give the chart a catalogue's index")
+        raise _NothingServed(f"team {options.team} is served nothing: give the chart a catalogue's index")
     known = (each.id for each in fleet.tasks(search=scenario) if each.scenario == scenario)
     task = options.task or next(known, "")
     if not task:
