@@ -164,7 +164,10 @@ class Cluster:
     def _circumstances(self) -> str:
         everywhere = ("--all-namespaces", "--no-headers")
         seen = ""
-        for what in (("events", "--field-selector=type=Warning", "--sort-by=.lastTimestamp"), ("pods", "--output=wide")):
+        for what in (
+            ("events", "--field-selector=type=Warning", "--sort-by=.lastTimestamp"),
+            ("pods", "--output=wide"),
+        ):
             with contextlib.suppress(subprocess.CalledProcessError, subprocess.TimeoutExpired):
                 seen += "\n".join(self.kubectl("get", *what, *everywhere).splitlines()[-10:]) + "\n"
         return seen
