@@ -27,6 +27,18 @@ def test_more_than_can_be_different_says_how_many_there_are_and_why(blueprint_fi
         running.plan(chosen, 5000, 7)
 
 
+def test_what_does_not_compile_leaves_its_place_to_another_of_its_blueprint() -> None:
+    chosen = running.blueprints(["canoe_rental", "vet_practice"])
+    first = running.plan(chosen, 6, 7)
+    gone = first[2].name
+    second = running.plan(chosen, 6, 7, without=[gone])
+    assert [order for order in second if order not in first] == [second[2]]
+    assert second[2].file == first[2].file
+    third = running.plan(chosen, 6, 7, without=[gone, second[2].name])
+    assert third[2].name not in {gone, second[2].name}
+    assert len({order.name for order in third}) == 6
+
+
 def test_an_unknown_family_is_named_with_the_known_ones() -> None:
     with pytest.raises(errors.VarietyError, match=r"no blueprint bakery; there are .*canoe_rental"):
         running.blueprints(["bakery"])
