@@ -29,6 +29,7 @@ def test_a_run_writes_bundles_and_files_and_says_how_many(tmp_path: Path, capsys
     assert len((tmp_path / "gen_envs.jsonl").read_text().splitlines()) == 1
     stats = json.loads(run("stats", tmp_path, "--json").stdout)
     assert (stats["scenarios"], stats["tasks"]["mean"], stats["sources"]) == (1, 10, {"canoe_rental": 1})
+    assert stats["categories"] == {"leisure": 1}
     assert "calls per oracle" in run("stats", tmp_path).stdout
 
 

@@ -197,6 +197,7 @@ def _print(document: dict[str, Any]) -> None:
     ]
     output.table(f"{document['scenarios']} scenarios", ("per scenario", "mean", "least", "median", "most"), rows)
     output.table("", ("difficulty", "tasks"), list(document["difficulties"].items()))
+    output.table("", ("category", "scenarios"), list(document["categories"].items()))
     output.table("", ("source", "scenarios"), list(document["sources"].items()))
     diversity = document["diversity"]
     output.table(
