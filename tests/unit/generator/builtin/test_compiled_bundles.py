@@ -61,6 +61,13 @@ def test_a_bundle_has_the_size_and_the_ladder_that_are_asked_for(shipped: dict[s
         assert len({task.instruction for task in bundle.tasks}) == 10
 
 
+def test_no_task_asks_merely_which_of_two_it_is(shipped: dict[str, model.Bundle]) -> None:
+    asked = [task.instruction for bundle in shipped.values() for task in bundle.tasks if task.answer is not None]
+    compared = [text for text in asked if re.search(r"which has the .* or ", text)]
+    assert compared
+    assert all(re.search(r"(then:|done:|so:|tell me:|know:) which has the ", text) for text in compared)
+
+
 def test_the_tools_of_the_plan_are_the_tools_that_are_served(shipped: dict[str, model.Bundle]) -> None:
     for name, file in reading.shipped_blueprints().items():
         assert [tool["name"] for tool in shipped[name].tools] == [tool.name for tool in world_of(file).tools]
