@@ -1,6 +1,7 @@
 """What the compiler makes of the shipped blueprints, and of the page's."""
 
 import dataclasses
+import random
 import re
 import subprocess
 import sys
@@ -8,8 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from awm_generator.builtin import checking, errors, reading, running
-from awm_generator.builtin.compiler import compiling, environment_text, population, schema_text, tasks, weaving, worlds
+from awm_generator.builtin import checking, errors, language, reading, running
+from awm_generator.builtin.compiler import (
+    compiling,
+    environment_text,
+    lookups,
+    phrasing,
+    population,
+    schema_text,
+    simulation,
+    steps,
+    tasks,
+    weaving,
+    worlds,
+)
 from awm_runtime.bundle import digest, model
 
 RULES = "E,F,W,I,B"
@@ -147,6 +160,17 @@ def test_a_scenario_whose_code_does_something_else_is_not_published(
     monkeypatch.setattr(environment_text, "source", broken)
     with pytest.raises(errors.CompilationError, match="task-"):
         compiling.compile_world(world_of(blueprint_file))
+
+
+def test_no_task_asks_for_what_is_so_already(blueprint_file: Path) -> None:
+    state = population.populate(world_of(blueprint_file))
+    idle = language.Action.model_validate({"say": ["check {it}"], "do": ["broken = broken"]})
+    tool = state.world.entities["tool"]
+    entities = {**state.world.entities, "tool": tool.model_copy(update={"actions": {"check": idle}})}
+    tools = (*state.world.tools, worlds.Tool("action", "check_tool", "POST", "/tools/{tool_id}/check", "tool", "check"))
+    idling = simulation.State(dataclasses.replace(state.world, entities=entities, tools=tools), state.tables)
+    rng, voice = random.Random(7), phrasing.Voice("$", state.world.clock.date(), "iso")
+    assert steps.act(lookups.Calls(idling), rng, voice, "tool", "check") is None
 
 
 def test_what_a_task_names_is_one_row_only(blueprint_file: Path) -> None:
