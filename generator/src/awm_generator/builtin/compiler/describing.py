@@ -105,7 +105,8 @@ def _refusals(messages: tuple[str, ...]) -> str:
 def _made(tool: Tool, one: str) -> str:
     """The verb of a create tool, where it is none that the thing has its name from."""
     verb = tool.name.removesuffix(f"_{tool.entity}")
-    return "Make" if one.split()[-1].startswith(verb) else _words(verb).replace("New", "Create")
+    derived = one.split()[-1].startswith(verb) and verb != "add"  # a booking from to book, no address from to add
+    return "Make" if derived else _words(verb).replace("New", "Create")
 
 
 def _done(world: World, tool: Tool) -> str:
