@@ -182,12 +182,16 @@ def make(order: Order, out: Path) -> Made:
 def compiled(world: worlds.World) -> tuple[model.Bundle, int]:
     """The bundle of a world, and how often it was compiled: where tasks do not come out, with other rows again.
 
+    It says of itself what was ordered, whatever its rows were drawn with, so that it is known again.
+
     Raises:
         CompilationError: it never came out.
     """
+    ordered = {"provenance": compiling.provenance(world)}
     for number in itertools.count(1):
         try:
-            return compiling.compile_world(world), number
+            bundle = compiling.compile_world(world)
+            return dataclasses.replace(bundle, scenario=bundle.scenario.model_copy(update=ordered)), number
         except errors.CompilationError:
             if number == _RETRIES:
                 raise
