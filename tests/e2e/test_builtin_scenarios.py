@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -74,6 +75,19 @@ def test_the_files_of_a_run_come_in_again_with_the_same_digests(made: Path, tmp_
     subprocess.run([AWM, "bundle", "import", made, "--out", tmp_path, "--json"], check=True, capture_output=True)
     for path in sorted((made / "bundles").iterdir()):
         assert digest.digest(tmp_path / path.name) == digest.digest(path)
+
+
+def test_twenty_that_are_exported_come_in_again_with_the_same_digests(made: Path, tmp_path: Path) -> None:
+    paths = sorted((made / "bundles").iterdir())[:SERVED]
+    for path in paths:
+        shutil.copytree(path, tmp_path / "bundles" / path.name)
+    for command in (
+        ["export", tmp_path / "bundles", "--out", tmp_path / "files"],
+        ["import", tmp_path / "files", "--out", tmp_path / "again"],
+    ):
+        subprocess.run([AWM, "bundle", *command, "--json"], check=True, capture_output=True)
+    again = {path.name: digest.digest(path) for path in (tmp_path / "again").iterdir()}
+    assert again == {path.name: digest.digest(path) for path in paths}
 
 
 def test_twenty_answer_over_http_without_our_runtime(made: Path, tmp_path: Path) -> None:

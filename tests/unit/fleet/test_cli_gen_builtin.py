@@ -8,6 +8,7 @@ from typer import testing
 
 from awm_fleet.cli import gen, gen_builtin, main
 from awm_generator.builtin import errors, reading, staging
+from awm_generator.builtin.compiler import environment_text
 from awm_generator.stages import paths
 from awm_runtime.bundle import reading as bundles
 
@@ -28,7 +29,36 @@ def test_a_run_writes_bundles_and_files_and_says_how_many(tmp_path: Path, capsys
     assert len((tmp_path / "gen_envs.jsonl").read_text().splitlines()) == 1
     stats = json.loads(run("stats", tmp_path, "--json").stdout)
     assert (stats["scenarios"], stats["tasks"]["mean"], stats["sources"]) == (1, 10, {"canoe_rental": 1})
+    assert stats["categories"] == {"leisure": 1}
     assert "calls per oracle" in run("stats", tmp_path).stdout
+
+
+def test_a_scenario_that_does_not_compile_is_replaced_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order = staging.Order(count=1, seed=7, families=("canoe_rental",))
+    [planned] = order.planned()
+    right = environment_text.source
+    wrong = "raise SystemError('of this one')"
+    monkeypatch.setattr(environment_text, "source", lambda world: wrong if world.name == planned.name else right(world))
+    assert gen_builtin.generate(tmp_path, order, as_json=True) == 0
+    said = capsys.readouterr()
+    document = json.loads(said.out)
+    assert (document["made"], document["replaced"], document["failed"]) == (1, [planned.name], [])
+    assert f"{planned.name} could not be made, and another is made in its place" in said.err
+    assert staging.recall(tmp_path).planned()[0].name == document["scenarios"][0] != planned.name
+
+
+def test_a_blueprint_of_which_nothing_compiles_says_so_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(environment_text, "source", lambda _world: "raise SystemError('of every one')")
+    order = staging.Order(count=1, seed=7, families=("canoe_rental",))
+    assert gen_builtin.generate(tmp_path, order, as_json=True) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert len(document["failed"]) == 1
+    assert "of every one" in document["failed"][0]["reason"]
+    assert document["failed"][0]["name"] not in document["replaced"]
 
 
 BUILTIN = ("--provider", "builtin")

@@ -14,6 +14,8 @@ from awm_runtime import errors
 from awm_runtime.bundle import model, reading
 
 _DONE, _FAILED, _PARTLY = 0, 1, 3
+_ROUNDS = 5
+"""How often others are made in place of what could not be; a blueprint of which nothing can be made ends there."""
 
 
 def generate(output_dir: Path, order: staging.Order, *, as_json: bool = False) -> int:
@@ -26,10 +28,10 @@ def generate(output_dir: Path, order: staging.Order, *, as_json: bool = False) -
     """
     planned = order.planned()
     with running.alone(output_dir):
-        made = _made(planned, output_dir)
+        made, order = _all_made(planned, order, output_dir)
         exporting.export((reading.read(path) for path in _paths(made)), output_dir)
         staging.remember(order, output_dir)
-    return _told(made, output_dir, as_json=as_json)
+    return _told(made, output_dir, as_json=as_json, without=order.without)
 
 
 def choose(written: Path, order: staging.Order, *, as_json: bool = False) -> int:
@@ -40,8 +42,12 @@ def choose(written: Path, order: staging.Order, *, as_json: bool = False) -> int
         VarietyError: there are not so many different ones.
         OutputInUseError: another run writes into the folder.
     """
-    files = paths.Paths.within(written.parent, scenario=written)
-    return _stage("scenario", files, order, staging.Choice(), as_json=as_json)
+    planned = order.planned()
+    with running.alone(written.parent):
+        made, order = _all_made(planned, order, written.parent)
+        staging.write("scenario", _paths(made), written)
+        staging.remember(order, written.parent)
+    return _told(made, written.parent, as_json=as_json, written=written, without=order.without)
 
 
 def stage(name: paths.StageName, files: paths.Paths, options: pipeline.Options, *, as_json: bool = False) -> int:
@@ -59,20 +65,29 @@ def stage(name: paths.StageName, files: paths.Paths, options: pipeline.Options, 
     if name == "verifier" and options.mode != "code":
         raise generator_errors.GenerationError("the built-in generator writes verifiers in code mode: add --mode code")
     order = staging.recall(staging.source(name, files))
-    choice = staging.Choice(only=options.only, limit=options.limit)
-    return _stage(name, files, order, choice, as_json=as_json)
-
-
-def _stage(
-    name: paths.StageName, files: paths.Paths, order: staging.Order, choice: staging.Choice, *, as_json: bool
-) -> int:
     written = files.of(name)
-    planned = staging.chosen(name, files, order, choice)
+    planned = staging.chosen(name, files, order, staging.Choice(only=options.only, limit=options.limit))
     with running.alone(written.parent):
         made = _made(planned, written.parent)
         staging.write(name, _paths(made), written)
         staging.remember(order, written.parent)
     return _told(made, written.parent, as_json=as_json, written=written)
+
+
+def _all_made(
+    planned: Sequence[running.Order], order: staging.Order, folder: Path
+) -> tuple[list[running.Made], staging.Order]:
+    """What became of the orders, others in place of those that could not be made, and the order that names these."""
+    made = _made(planned, folder)
+    for _ in range(_ROUNDS):
+        failed = [each for each in made if each.path is None and each.name not in order.without]
+        if not failed:
+            break
+        for each in failed:
+            output.warn(f"{each.name} could not be made, and another is made in its place: {each.reason}")
+        order = order.model_copy(update={"without": (*order.without, *(each.name for each in failed))})
+        made = _made(order.planned(), folder)
+    return made, order
 
 
 def _made(planned: Sequence[running.Order], folder: Path) -> list[running.Made]:
@@ -83,10 +98,18 @@ def _paths(made: Sequence[running.Made]) -> list[Path]:
     return [each.path for each in made if each.path is not None]
 
 
-def _told(made: Sequence[running.Made], folder: Path, *, as_json: bool, written: Path | None = None) -> int:
+def _told(
+    made: Sequence[running.Made],
+    folder: Path,
+    *,
+    as_json: bool,
+    written: Path | None = None,
+    without: Sequence[str] = (),
+) -> int:
     """Says what became of the orders, and returns the exit code."""
     if as_json:
-        output.document(_summary(made, folder) | ({"written": str(written)} if written else {}))
+        files = {"written": str(written)} if written else {}
+        output.document(_summary(made, folder) | {"replaced": _replaced(made, without)} | files)
     elif written:
         output.say(f"Wrote the rows of {len(_paths(made))} scenario(s) to {written}")
     else:
@@ -95,6 +118,12 @@ def _told(made: Sequence[running.Made], folder: Path, *, as_json: bool, written:
     for each in failed:
         output.complain(f"{each.name}: {each.reason}")
     return _DONE if not failed else _PARTLY if _paths(made) else _FAILED
+
+
+def _replaced(made: Sequence[running.Made], without: Sequence[str]) -> list[str]:
+    """The scenarios that others stand in for."""
+    left = {each.name for each in made}
+    return [name for name in without if name not in left]
 
 
 def check(files: Sequence[Path]) -> int:
@@ -168,6 +197,7 @@ def _print(document: dict[str, Any]) -> None:
     ]
     output.table(f"{document['scenarios']} scenarios", ("per scenario", "mean", "least", "median", "most"), rows)
     output.table("", ("difficulty", "tasks"), list(document["difficulties"].items()))
+    output.table("", ("category", "scenarios"), list(document["categories"].items()))
     output.table("", ("source", "scenarios"), list(document["sources"].items()))
     diversity = document["diversity"]
     output.table(

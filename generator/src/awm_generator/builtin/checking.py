@@ -1,6 +1,7 @@
 """Checks a blueprint as its author would want: its words, its sense, and whether its scenarios can be lived in."""
 
 import random
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def check(file: Path) -> language.Blueprint:
     for subject in (_subject(blueprint, document), *_attached(blueprint, file)):
         meaning.check(subject)
         documents |= dict.fromkeys(subject.own, subject.document)
+    _check_vocabulary(blueprint, document)
     try:
         _live(blueprint, document, documents)
     except errors.ExpressionError as exc:
@@ -85,8 +87,20 @@ def _check_titles(blueprint: language.Blueprint, document: reading.Document) -> 
                 raise errors.BlueprintError(document.place("titles", number), f"the vocabulary has no list {name!r}")
 
 
+def _check_vocabulary(blueprint: language.Blueprint, document: reading.Document) -> None:
+    """A list that nothing takes words from is one that was meant for something, under another name."""
+    replaced = set(weaving.shared_vocabulary())
+    for name in blueprint.attach.keys() & reading.shipped_modules().keys():
+        replaced |= reading.module(reading.shipped_modules()[name]).data.get("vocabulary", {}).keys()
+    text = blueprint.model_dump_json(exclude={"vocabulary"})
+    for name in blueprint.vocabulary:
+        if name not in replaced and not re.search(rf"from {re.escape(name)}\b|{{{re.escape(name)}}}", text):
+            complaint = "nothing takes words from this list: no field, no title, and no module has one of its name"
+            raise errors.BlueprintError(document.place("vocabulary", name), complaint)
+
+
 def _subject(blueprint: language.Blueprint, document: reading.Document) -> resolving.Subject:
-    vocabulary = frozenset({**weaving.shared_vocabulary(), **blueprint.vocabulary})
+    vocabulary = {**weaving.shared_vocabulary(), **blueprint.vocabulary}
     return resolving.Subject(document, blueprint.entities, tuple(blueprint.entities), vocabulary)
 
 
@@ -96,7 +110,7 @@ def _attached(blueprint: language.Blueprint, file: Path) -> Iterator[resolving.S
             module, document = weaving.attached(blueprint, file, name, subject)
             entities = {**module.entities, **blueprint.entities}
             own = tuple(key for key in module.entities if key not in blueprint.entities)
-            words = frozenset({**weaving.shared_vocabulary(), **module.vocabulary, **blueprint.vocabulary})
+            words = {**weaving.shared_vocabulary(), **module.vocabulary, **blueprint.vocabulary}
             yield resolving.Subject(document, entities, own, words)
 
 

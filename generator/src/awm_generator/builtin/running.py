@@ -74,36 +74,65 @@ def blueprints(families: Collection[str] = (), extra: Sequence[Path] = ()) -> di
     return {file: reading.blueprint(file)[0] for file in chosen} | {file: checking.check(file) for file in extra}
 
 
-def plan(chosen: Mapping[Path, language.Blueprint], count: int, seed: int) -> tuple[Order, ...]:
+def plan(
+    chosen: Mapping[Path, language.Blueprint], count: int, seed: int, without: Collection[str] = ()
+) -> tuple[Order, ...]:
     """Orders for `count` scenarios, spread over the blueprints, no two with the same tools or the same name.
+
+    Args:
+        chosen: The blueprints, by file.
+        count: How many scenarios.
+        seed: The run's seed.
+        without: Names of scenarios that were seen not to compile: each one's place goes to another of its blueprint.
+            All others stay what they are without this.
 
     Raises:
         VarietyError: there are not so many; says how many there are.
     """
+    files = list(chosen)
+    planner = _Planner(chosen, seed)
     orders: list[Order] = []
-    names: set[str] = set()
-    toolsets: set[frozenset[str]] = set()
     for number in range(count):
-        file = list(chosen)[number % len(chosen)]
-        variant = number // len(chosen)
-        for attempt in range(_ATTEMPTS):
-            world = weaving.weave(chosen[file], file, variant, seed, attempt)
-            tools = frozenset(tool.name for tool in world.tools)
-            distinct = len(tools) == len(world.tools)
-            if distinct and world.name not in names and tools not in toolsets:
-                break
-        else:
+        file, variant = files[number % len(files)], number // len(files)
+        order = planner.next(file, variant)
+        if order is None:
             family = chosen[file].blueprint
             raise errors.VarietyError(
                 f"{count} scenarios were asked for, but only {len(orders)} can be made different: {_ATTEMPTS} attempts "
                 f"at number {variant + 1} of blueprint {family} came out with the tools or the name of an earlier one. "
                 f"Ask for {len(orders)}, or give {family} more titles, optional parts or modules."
             )
-        names.add(world.name)
-        toolsets.add(tools)
-        provenance = compiling.provenance(world).source
-        orders.append(Order(file, variant, seed, attempt, world.name, provenance))
-    return tuple(orders)
+        orders.append(order)
+    return tuple(planner.instead(order, without) for order in orders)
+
+
+class _Planner:
+    """Finds worlds that are unlike all that were found before."""
+
+    def __init__(self, chosen: Mapping[Path, language.Blueprint], seed: int) -> None:
+        self._chosen = chosen
+        self._seed = seed
+        self._names: set[str] = set()
+        self._toolsets: set[frozenset[str]] = set()
+
+    def next(self, file: Path, variant: int, first: int = 0) -> Order | None:
+        """The first attempt at a variant, from number `first` on, that is new; None where there is none."""
+        for attempt in range(first, first + _ATTEMPTS):
+            world = weaving.weave(self._chosen[file], file, variant, self._seed, attempt)
+            tools = frozenset(tool.name for tool in world.tools)
+            distinct = len(tools) == len(world.tools)
+            if distinct and world.name not in self._names and tools not in self._toolsets:
+                self._names.add(world.name)
+                self._toolsets.add(tools)
+                return Order(file, variant, self._seed, attempt, world.name, compiling.provenance(world).source)
+        return None
+
+    def instead(self, order: Order, without: Collection[str]) -> Order:
+        """The order, or the next like it that is not without; the order itself where there is no more."""
+        found: Order | None = order
+        while found is not None and found.name in without:
+            found = self.next(found.file, found.variant, found.attempt + 1)
+        return found or order
 
 
 def run(orders: Sequence[Order], out: Path, *, workers: int | None = None) -> Iterator[Made]:
@@ -153,12 +182,16 @@ def make(order: Order, out: Path) -> Made:
 def compiled(world: worlds.World) -> tuple[model.Bundle, int]:
     """The bundle of a world, and how often it was compiled: where tasks do not come out, with other rows again.
 
+    It says of itself what was ordered, whatever its rows were drawn with, so that it is known again.
+
     Raises:
         CompilationError: it never came out.
     """
+    ordered = {"provenance": compiling.provenance(world)}
     for number in itertools.count(1):
         try:
-            return compiling.compile_world(world), number
+            bundle = compiling.compile_world(world)
+            return dataclasses.replace(bundle, scenario=bundle.scenario.model_copy(update=ordered)), number
         except errors.CompilationError:
             if number == _RETRIES:
                 raise

@@ -35,6 +35,7 @@ class Order(pydantic.BaseModel):
     Attributes:
         families: The shipped blueprints; none for all.
         blueprints: Files of the user's own.
+        without: The scenarios that could not be made, in whose places others are.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +44,7 @@ class Order(pydantic.BaseModel):
     seed: int
     families: tuple[str, ...] = ()
     blueprints: tuple[Path, ...] = ()
+    without: tuple[str, ...] = ()
 
     def planned(self) -> tuple[running.Order, ...]:
         """An order for each scenario.
@@ -51,7 +53,8 @@ class Order(pydantic.BaseModel):
             BlueprintError: a blueprint is wrong.
             VarietyError: there are not so many different ones.
         """
-        return running.plan(running.blueprints(self.families, self.blueprints), self.count, self.seed)
+        chosen = running.blueprints(self.families, self.blueprints)
+        return running.plan(chosen, self.count, self.seed, self.without)
 
 
 @dataclass(frozen=True, kw_only=True)

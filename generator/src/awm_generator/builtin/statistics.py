@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from awm_generator.builtin import reading
 from awm_runtime.bundle import model
 
 _COLUMN = re.compile(r"CREATE TABLE (\w+) \((.*?)\n\);", re.DOTALL)
@@ -77,6 +78,7 @@ def document(collected: Sequence[Facts]) -> dict[str, Any]:
     exact, near = duplicates(tasks)
     return {
         "scenarios": len(collected),
+        "categories": categories(collected),
         "sources": dict(sorted(Counter(each.source for each in collected).items())),
         "tiers": dict(sorted(Counter(each.tier for each in collected).items())),
         "tools": asdict(spread(len(each.tools) for each in collected)),
@@ -94,6 +96,15 @@ def document(collected: Sequence[Facts]) -> dict[str, Any]:
             "near_duplicate_tasks": near,
         },
     }
+
+
+def categories(collected: Sequence[Facts]) -> dict[str, int]:
+    """How many are of each category of blueprints; `other` are those that no shipped blueprint was the source of."""
+    shipped = reading.shipped_blueprints()
+    found: Counter[str] = Counter()
+    for source, count in Counter(each.source for each in collected).items():
+        found[reading.blueprint(shipped[source])[0].category if source in shipped else "other"] += count
+    return dict(sorted(found.items()))
 
 
 def identical_code(collected: Sequence[Facts]) -> int:

@@ -50,6 +50,8 @@ MISTAKES = {
     "a new row without a value": ("do: [member.deposit_cents -= fee_cents]", "do: [\"create('seat', member=member, own_tools=True)\"]", "entities.loan.actions.collect.do.0", "leaves workshop of the new seat empty"),
     "a row of its own kind that must be there": ("broken: flag 15, filter", "twin: ref tool", "entities.tool.fields.twin", "flag it optional"),
     "the same field twice": ("    plural: tools\n", "    plural: tools\n    plural: hammers\n", "entities.tool.plural", "stands twice"),
+    "fewer values than rows": ("name: text from tool_names, unique, search", 'name: "text code T-#, unique, search"', "entities.tool.fields.name", "10 values for up to 12 rows"),
+    "a list that nothing takes words from": ("vocabulary:\n", "vocabulary:\n  hammers: [A, B]\n", "vocabulary.hammers", "nothing takes words from this list"),
     "no YAML": ("entities:\n", "entities: [\n", "YAML", "expected"),
 }  # fmt: skip
 

@@ -1,6 +1,7 @@
 """What the compiler makes of the shipped blueprints, and of the page's."""
 
 import dataclasses
+import random
 import re
 import subprocess
 import sys
@@ -8,8 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from awm_generator.builtin import checking, errors, reading, running
-from awm_generator.builtin.compiler import compiling, environment_text, population, schema_text, tasks, weaving, worlds
+from awm_generator.builtin import checking, errors, language, reading, running
+from awm_generator.builtin.compiler import (
+    compiling,
+    environment_text,
+    lookups,
+    phrasing,
+    population,
+    schema_text,
+    simulation,
+    steps,
+    tasks,
+    weaving,
+    worlds,
+)
 from awm_runtime.bundle import digest, model
 
 RULES = "E,F,W,I,B"
@@ -59,6 +72,13 @@ def test_a_bundle_has_the_size_and_the_ladder_that_are_asked_for(shipped: dict[s
         assert {task.difficulty for task in bundle.tasks} == {"easy", "medium", "hard"}
         assert {task.split for task in bundle.tasks} == {"train", "test"}
         assert len({task.instruction for task in bundle.tasks}) == 10
+
+
+def test_no_task_asks_merely_which_of_two_it_is(shipped: dict[str, model.Bundle]) -> None:
+    asked = [task.instruction for bundle in shipped.values() for task in bundle.tasks if task.answer is not None]
+    compared = [text for text in asked if re.search(r"which has the .* or ", text)]
+    assert compared
+    assert all(re.search(r"(then:|done:|so:|tell me:|know:) which has the ", text) for text in compared)
 
 
 def test_the_tools_of_the_plan_are_the_tools_that_are_served(shipped: dict[str, model.Bundle]) -> None:
@@ -140,6 +160,17 @@ def test_a_scenario_whose_code_does_something_else_is_not_published(
     monkeypatch.setattr(environment_text, "source", broken)
     with pytest.raises(errors.CompilationError, match="task-"):
         compiling.compile_world(world_of(blueprint_file))
+
+
+def test_no_task_asks_for_what_is_so_already(blueprint_file: Path) -> None:
+    state = population.populate(world_of(blueprint_file))
+    idle = language.Action.model_validate({"say": ["check {it}"], "do": ["broken = broken"]})
+    tool = state.world.entities["tool"]
+    entities = {**state.world.entities, "tool": tool.model_copy(update={"actions": {"check": idle}})}
+    tools = (*state.world.tools, worlds.Tool("action", "check_tool", "POST", "/tools/{tool_id}/check", "tool", "check"))
+    idling = simulation.State(dataclasses.replace(state.world, entities=entities, tools=tools), state.tables)
+    rng, voice = random.Random(7), phrasing.Voice("$", state.world.clock.date(), "iso")
+    assert steps.act(lookups.Calls(idling), rng, voice, "tool", "check") is None
 
 
 def test_what_a_task_names_is_one_row_only(blueprint_file: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from awm_generator.builtin import errors, running, statistics
+from awm_generator.builtin.compiler import simulation, tasks
 from awm_runtime.bundle import reading
 
 
@@ -27,6 +28,18 @@ def test_more_than_can_be_different_says_how_many_there_are_and_why(blueprint_fi
         running.plan(chosen, 5000, 7)
 
 
+def test_what_does_not_compile_leaves_its_place_to_another_of_its_blueprint() -> None:
+    chosen = running.blueprints(["canoe_rental", "vet_practice"])
+    first = running.plan(chosen, 6, 7)
+    gone = first[2].name
+    second = running.plan(chosen, 6, 7, without=[gone])
+    assert [order for order in second if order not in first] == [second[2]]
+    assert second[2].file == first[2].file
+    third = running.plan(chosen, 6, 7, without=[gone, second[2].name])
+    assert third[2].name not in {gone, second[2].name}
+    assert len({order.name for order in third}) == 6
+
+
 def test_an_unknown_family_is_named_with_the_known_ones() -> None:
     with pytest.raises(errors.VarietyError, match=r"no blueprint bakery; there are .*canoe_rental"):
         running.blueprints(["bakery"])
@@ -43,6 +56,22 @@ def test_a_run_keeps_what_is_there_and_makes_the_rest(blueprint_file: Path, tmp_
     assert [made.compiles for made in second] == [0, 1, 1]
     assert (out / orders[0].name / "scenario.json").stat().st_mtime_ns == before
     assert [reading.read(made.path).scenario.name for made in second if made.path] == [order.name for order in orders]
+
+
+def test_a_scenario_that_came_out_with_other_rows_is_kept_too(
+    blueprint_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = tasks.plan
+
+    def plan(state: simulation.State) -> tuple[tasks.Planned, ...]:
+        if not state.world.seed.endswith("/again"):
+            raise errors.CompilationError("not with these rows")
+        return right(state)
+
+    monkeypatch.setattr(tasks, "plan", plan)
+    orders = running.plan(running.blueprints(extra=[blueprint_file]), 1, 7)
+    assert [made.compiles for made in running.run(orders, tmp_path)] == [2]
+    assert [made.compiles for made in running.run(orders, tmp_path)] == [0]
 
 
 def test_overlap_is_that_of_pairs_and_of_each_closest() -> None:

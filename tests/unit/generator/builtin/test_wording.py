@@ -4,8 +4,8 @@ from datetime import date
 
 import pytest
 
-from awm_generator.builtin import language
-from awm_generator.builtin.compiler import phrasing, verifiers_text, worlds
+from awm_generator.builtin import language, reading
+from awm_generator.builtin.compiler import describing, phrasing, verifiers_text, weaving, worlds
 
 VOICE = phrasing.Voice("$", date(2026, 3, 2), "day_first")
 
@@ -19,9 +19,11 @@ VOICE = phrasing.Voice("$", date(2026, 3, 2), "day_first")
         ("{n} classes", {"n": "1"}, "1 class"),
         ("enrol {n} of us", {"n": "1"}, "enrol 1 of us"),
         ("day {n} is free", {"n": "1"}, "day 1 is free"),
+        ("for Ann: a {thing}", {"thing": "accordion"}, "for Ann: an accordion"),
+        ("an {thing} each", {"thing": "harp"}, "a harp each"),
     ],
 )
-def test_one_of_something_is_in_the_singular(template: str, words: dict[str, str], text: str) -> None:
+def test_the_words_in_a_text_fit_into_it(template: str, words: dict[str, str], text: str) -> None:
     assert phrasing.filled(template, words) == text
 
 
@@ -40,6 +42,28 @@ def test_what_is_counted_is_changed_and_asked_for_as_a_number() -> None:
 )  # fmt: skip
 def test_a_number_is_of_what_its_label_counts(label: str, counts: bool) -> None:
     assert phrasing.is_number_of(language.Field(type="integer"), label) is counts
+
+
+def test_a_question_goes_on_in_a_sentence_in_lower_case() -> None:
+    assert phrasing.within("Of how many stems are 40 or fewer left?") == "of how many stems are 40 or fewer left?"
+    assert phrasing.within("Ottilie Fox asks") == "Ottilie Fox asks"
+
+
+@pytest.mark.parametrize(
+    ("blueprint", "tool", "summary"),
+    [
+        ("crowdfunding", "cancel_pledge", "Cancel a pledge"),
+        ("crowdfunding", "ask_refund_pledge", "Ask for a refund of a pledge"),
+        ("campsite", "collect_dues_camper", "Take an amount from a camper towards what they owe"),
+        ("campsite", "book_booking", "Make a booking"),
+        ("exam_centre", "record_mark_entry", "Record mark: an entry"),
+    ],
+)
+def test_a_tools_summary_says_what_it_does_as_people_would(blueprint: str, tool: str, summary: str) -> None:
+    file = reading.shipped_blueprints()[blueprint]
+    worlds_of = (weaving.weave(reading.blueprint(file)[0], file, variant, 7) for variant in range(4))
+    said = {describing.summary(world, each) for world in worlds_of for each in world.tools if each.name == tool}
+    assert said == {summary}
 
 
 def test_flags_are_said_in_their_own_words() -> None:

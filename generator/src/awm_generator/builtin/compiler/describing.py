@@ -3,8 +3,13 @@
 import functools
 import re
 
-from awm_generator.builtin.compiler import interface, worlds
+from awm_generator.builtin import language
+from awm_generator.builtin.compiler import expressions, interface, phrasing, worlds
 from awm_generator.builtin.compiler.worlds import Tool, World
+
+_PERSONAL = re.compile(r"\b(?:I|me|my|we|our|us)\b")
+_ANY = {"money": "an amount", "date": "another day", "moment": "another time"}
+"""What stands in a clause for an input that is not known yet."""
 
 
 def summary(world: World, tool: Tool) -> str:
@@ -21,7 +26,7 @@ def summary(world: World, tool: Tool) -> str:
         case "get":
             return f"Look at one {one}"
         case "create":
-            return f"{_first(tool.name)} {a} {one}"
+            return f"{_made(tool, one)} {a} {one}"
         case "update":
             return "Change your own record" if spec.user else f"Change {a} {one}"
         case "delete":
@@ -30,7 +35,7 @@ def summary(world: World, tool: Tool) -> str:
             return f"Count {your} {many} by group"
         case "bulk":
             return f"{_words(tool.action)} several {many} at once"
-    return f"{_words(tool.action)} {a} {one}"
+    return _done(world, tool)
 
 
 def description(world: World, tool: Tool) -> str:
@@ -65,7 +70,7 @@ def description(world: World, tool: Tool) -> str:
     moves = (
         f"Takes the {one}{start} to {_words(action.to).lower()}."
         if action.to
-        else action.about or f"Acts on one {one}."
+        else action.about or f"Returns the {one} as it is then."
     )
     about = f" {action.about}" if action.about and action.to else ""
     return f"{moves}{about}{_refusals(tuple(rule.otherwise for rule in action.rules))}"
@@ -97,8 +102,35 @@ def _refusals(messages: tuple[str, ...]) -> str:
     return " May be refused by the rules of the house; the reply says why."
 
 
-def _first(name: str) -> str:
-    return name.split("_")[0].capitalize().replace("New", "Create")
+def _made(tool: Tool, one: str) -> str:
+    """The verb of a create tool, where it is none that the thing has its name from."""
+    verb = tool.name.removesuffix(f"_{tool.entity}")
+    derived = one.split()[-1].startswith(verb) and verb != "add"  # a booking from to book, no address from to add
+    return "Make" if derived else _words(verb).replace("New", "Create")
+
+
+def _done(world: World, tool: Tool) -> str:
+    """What an action does; where its name is more than a verb, in the words in which people ask for it."""
+    one = worlds.label(world, tool.entity)
+    thing = f"{worlds.article(one)} {one}"
+    if "_" not in tool.action:
+        return f"{_words(tool.action)} {thing}"
+    action = world.entities[tool.entity].actions[tool.action]
+    inputs = {name: _any(world, field) for name, field in action.inputs.items()}
+    for clause in action.say:
+        words = {name: text for name, text in {**inputs, "it": thing}.items() if text}
+        if set(expressions.holes(clause)) <= words.keys() and not _PERSONAL.search(clause):
+            text = phrasing.filled(clause, words)
+            return text[:1].upper() + text[1:]
+    return f"{_words(tool.action)}: {thing}"
+
+
+def _any(world: World, field: language.Field) -> str:
+    """Words for an input, whatever it will be; none where no words fit into every clause."""
+    if field.to:
+        other = worlds.label(world, field.to)
+        return f"{worlds.article(other)} {other}"
+    return _ANY.get(field.type, "")
 
 
 def _words(name: str) -> str:

@@ -169,19 +169,27 @@ def _filters(world: worlds.World, entity: str) -> Iterator[Param]:
         if not field.filter:
             continue
         if field.type == "choice":
-            yield Param(name, "query", "choice", f"Only this {label}", values=tuple(field.values), field=name)
+            about = f"Only with this {label}"
+            yield Param(name, "query", "choice", about, values=tuple(field.values), field=name)
         elif field.type == "ref":
             about = f"Id of the {label}"
             yield Param(f"{name}_id", "query", "id", about, field=name, entity=str(field.to))
         elif field.type == "flag":
-            yield Param(name, "query", "flag", f"Only those that are {label}, or are not", field=name)
+            yield Param(name, "query", "flag", _which(label, field), field=name)
         elif field.type in ("date", "moment", "stamp"):
             yield Param(f"{name}_from", "query", "date", f"Only with a {label} on or after this day", field=name)
             yield Param(f"{name}_to", "query", "date", f"Only with a {label} on or before this day", field=name)
         elif field.type in ("integer", "money"):
-            unit = " in cents" if field.type == "money" else ""
-            yield Param(f"min_{name}", "query", "integer", f"Lowest {label}{unit}", least=0, most=10**9, field=name)
-            yield Param(f"max_{name}", "query", "integer", f"Highest {label}{unit}", least=0, most=10**9, field=name)
+            what = _sentence(label) + (" in cents" if field.type == "money" else "")
+            yield Param(f"min_{name}", "query", "integer", f"{what}, at least", least=0, most=10**9, field=name)
+            yield Param(f"max_{name}", "query", "integer", f"{what}, at most", least=0, most=10**9, field=name)
+
+
+def _which(label: str, field: language.Field) -> str:
+    """What a filter by a flag keeps."""
+    if field.words:
+        return f"True: {field.words[0]}; false: {field.words[1]}"
+    return f"{_sentence(label)}: only where this is so (true), or is not (false)"
 
 
 def _paging(world: worlds.World, spec: language.Entity) -> Iterator[Param]:

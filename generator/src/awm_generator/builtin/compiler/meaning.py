@@ -63,6 +63,7 @@ def _fields(subject: resolving.Subject, entity: str, spec: language.Entity) -> I
             yield path, "may be left out, but another part of the entity needs it; remove maybe"
         if field.optional and field.unique:
             yield path, "is optional and unique; choose one"
+        yield from ((path, complaint) for complaint in _crowded(subject, spec, field))
         yield from ((path, complaint) for complaint in _make(subject, field, field.make, known))
         yield from (((*path, "when", *at), complaint) for at, complaint in _by_state(subject, spec, field, known))
         known[name] = field
@@ -71,6 +72,37 @@ def _fields(subject: resolving.Subject, entity: str, spec: language.Entity) -> I
     for name in spec.per:
         if name not in spec.fields or spec.fields[name].type != "ref":
             yield ("per", name), "is no reference"
+
+
+def _crowded(subject: resolving.Subject, spec: language.Entity, field: language.Field) -> Iterator[str]:
+    """Whether a unique field has fewer values than there are rows; those of `per` nobody knows before they are made."""
+    values = _distinct(subject, field)
+    if not field.unique or spec.per or values is None:
+        return
+    rows = shorthand.bounds(spec.rows)[1]
+    if values < rows:
+        yield f"is unique, but has {values} values for up to {rows} rows; give it more, or the entity fewer rows"
+    elif field.create and values == rows:
+        yield f"is unique, and seed rows may use all of its {values} values up; leave some for the create tool"
+
+
+def _distinct(subject: resolving.Subject, field: language.Field) -> int | None:
+    """How many values a field can have; None where that depends on other fields, or does not matter."""
+    kind, _, rest = (field.make or "").partition(" ")
+    try:
+        match field.type:
+            case "text" if kind == "from" and not field.like:
+                return len(set(subject.vocabulary.get(rest, ()))) or None
+            case "text" if kind == "code":
+                return int(10 ** rest.count("#"))
+            case "integer" | "money" if field.make and not field.set:
+                low, high, step = shorthand.bounds(field.make)
+                return len(range(low, high + 1, step))
+            case "choice":
+                return len(field.values)
+    except ValueError:
+        pass  # told where its values are looked at
+    return None
 
 
 def _mentioned(spec: language.Entity, name: str) -> bool:

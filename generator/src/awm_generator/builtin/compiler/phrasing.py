@@ -17,6 +17,7 @@ MONTHS = (
 )  # fmt: skip
 
 _SAME_YEAR_DAYS = 180
+_ARTICLE = re.compile(r"\b(?:a|an) $")
 _COUNTED = re.compile(r"^ ([a-z]+)")
 _AFTER_THE_NOUN = re.compile(r" (?:in|of|per|for|at|from|to|with|on|before|after|that|which|so|still|left|paid) ")
 _SINGULARS = {
@@ -26,7 +27,9 @@ _SINGULARS = {
 }  # fmt: skip
 """Plurals that do not go by a rule, and words that only look like one."""
 
-_ASKING = ("How", "Which", "What", "Who", "Whose", "When", "Where", "At", "In", "On", "By", "For", "To", "From")
+_ASKING = (
+    "How", "Which", "What", "Who", "Whose", "When", "Where", "At", "In", "On", "By", "For", "To", "From", "Of", "Under"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -91,11 +94,13 @@ def described(state: State, entity: str, row: Mapping[str, Any], voice: Voice) -
 
 
 def filled(template: str, words: Mapping[str, str]) -> str:
-    """A text with words in its holes; what is counted stands in the singular after a one."""
+    """A text with words in its holes: after an article that fits, and what is counted in the singular after a one."""
     parts: list[str] = []
     counts_one = False
     for part, hole in expressions.pieces(template):
         if hole:
+            if parts and _ARTICLE.search(parts[-1]):
+                parts[-1] = _ARTICLE.sub(f"{worlds.article(words.get(part, ''))} ", parts[-1])
             parts.append(words.get(part, f"{{{part}}}"))
             counts_one = parts[-1] == "1"
         else:

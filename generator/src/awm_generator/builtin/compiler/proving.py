@@ -10,6 +10,7 @@ from typing import Any
 
 from awm_generator import oracles
 from awm_generator.builtin import errors
+from awm_runtime import errors as runtime_errors
 from awm_runtime.bundle import database, model
 from awm_runtime.determinism import context
 from awm_runtime.server import asgi, engines, inline, loading, outcomes, storage, tools
@@ -39,7 +40,10 @@ class Stage:
             raise errors.CompilationError(f"{scenario.name}: {(report.failures or report.violations)[0]}")
         self.tables, self.rows = len(report.tables), report.rows
         scratch = Path(shutil.copy(self.seed, folder / "scratch.db"))
-        self._loaded = loading.load(environment, scratch_database=scratch, clock=scenario.clock, foreign_keys=True)
+        try:
+            self._loaded = loading.load(environment, scratch_database=scratch, clock=scenario.clock, foreign_keys=True)
+        except runtime_errors.EnvironmentCodeError as exc:
+            raise errors.CompilationError(f"{scenario.name}: {exc}") from exc
         self._app = asgi.StartedApp(self._loaded.app, self._loaded.state)
         self._connections = storage.EpisodeConnections(self.final, foreign_keys=True, max_bytes=_DATABASE_BYTES)
         self._loop = asyncio.new_event_loop()

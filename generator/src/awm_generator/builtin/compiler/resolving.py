@@ -18,7 +18,7 @@ class Subject:
     document: reading.Document
     entities: Mapping[str, language.Entity]
     own: tuple[str, ...]
-    vocabulary: frozenset[str]
+    vocabulary: Mapping[str, tuple[str, ...]]
 
 
 def states_set_elsewhere(subject: Subject, entity: str, states: language.States) -> set[str]:

@@ -141,7 +141,7 @@ def act(
             if refused and (step := _turned_down(f"act:{entity}.{action}", text, trial, outcome, refused)):
                 return step
             continue
-        if refused is None:
+        if refused is None and trial.state.tables != calls.state.tables:  # nobody asks for what is so already
             trial.write(tool.name, {f"{entity}_id": source, **arguments})
             return Step(f"act:{entity}.{action}", words, text, trial)
     return None

@@ -97,7 +97,7 @@ Make = Callable[[_Planner, Voice], list[Step] | None]
 
 
 def _question(planner: _Planner, voice: Voice) -> list[Step] | None:
-    step = planner.step(planner.start(), voice, "ask:", "look:", "which:")
+    step = planner.step(planner.start(), voice, "ask:", "look:")  # one of two rows could be guessed
     return [step] if step and len(step.calls.made) <= _EASY else None
 
 
