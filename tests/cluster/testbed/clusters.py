@@ -129,7 +129,7 @@ class Cluster:
         process.wait()
 
     def restart_api_server(self) -> None:
-        """Starts the API server again after a `stop`, and with it those that would wait a minute before they look again."""
+        """Starts the API server again after a `stop`, and with it who would look again after a minute only."""
         self.launch("kube-apiserver", *_api_server(self.state / "keys"))
         self.wait("the API server", lambda: self.kubectl("get", "--raw", "/readyz") == "ok")
         for name in self._running.keys() & {"kube-controller-manager", "kube-scheduler"}:
