@@ -85,7 +85,7 @@ def test_no_task_asks_merely_which_of_two_it_is(shipped: dict[str, model.Bundle]
 
 def test_no_task_of_a_scenario_takes_the_answer_of_another() -> None:
     file = reading.shipped_blueprints()["patient_transport"]
-    for variant in range(4):
+    for variant in (5, 7, 11):  # with vehicles such as Alpha Two, and tasks that ask how many
         state = population.populate(world_of(file, variant))
         answers = [planned.answer for planned in tasks.plan(state) if planned.answer]
         for first, second in itertools.permutations(answers, 2):
