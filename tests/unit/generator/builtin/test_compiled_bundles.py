@@ -1,6 +1,7 @@
 """What the compiler makes of the shipped blueprints, and of the page's."""
 
 import dataclasses
+import itertools
 import random
 import re
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from awm_generator.builtin import checking, errors, language, reading, running
 from awm_generator.builtin.compiler import (
+    answers_text,
     compiling,
     environment_text,
     lookups,
@@ -79,6 +81,16 @@ def test_no_task_asks_merely_which_of_two_it_is(shipped: dict[str, model.Bundle]
     compared = [text for text in asked if re.search(r"which has the .* or ", text)]
     assert compared
     assert all(re.search(r"(then:|done:|so:|tell me:|know:) which has the ", text) for text in compared)
+
+
+def test_no_task_of_a_scenario_takes_the_answer_of_another() -> None:
+    file = reading.shipped_blueprints()["patient_transport"]
+    for variant in (5, 7, 11):  # with vehicles such as Alpha Two, and tasks that ask how many
+        state = population.populate(world_of(file, variant))
+        answers = [planned.answer for planned in tasks.plan(state) if planned.answer]
+        for first, second in itertools.permutations(answers, 2):
+            if first.shown != second.shown:
+                assert not answers_text.accepts(first, state.world.clock.date(), second.shown)
 
 
 def test_the_tools_of_the_plan_are_the_tools_that_are_served(shipped: dict[str, model.Bundle]) -> None:

@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from awm_generator.builtin import language, reading
-from awm_generator.builtin.compiler import describing, phrasing, verifiers_text, weaving, worlds
+from awm_generator.builtin.compiler import answers_text, describing, phrasing, steps, weaving, worlds
 
 VOICE = phrasing.Voice("$", date(2026, 3, 2), "day_first")
 
@@ -85,9 +85,18 @@ def test_a_day_far_from_today_is_said_with_its_year(day: str, said: str) -> None
 
 
 def test_an_answer_far_from_today_has_to_say_the_year() -> None:
-    assert "14 March" in verifiers_text.day_forms("2026-03-14", VOICE.today)
-    assert "14 March" not in verifiers_text.day_forms("1986-03-14", VOICE.today)
-    assert "March 14 1986" in verifiers_text.day_forms("1986-03-14", VOICE.today)
+    assert "14 March" in answers_text.day_forms("2026-03-14", VOICE.today)
+    assert "14 March" not in answers_text.day_forms("1986-03-14", VOICE.today)
+    assert "March 14 1986" in answers_text.day_forms("1986-03-14", VOICE.today)
+
+
+def test_an_answer_that_another_task_would_take_is_seen() -> None:
+    two = steps.Answer("count", 2, None, "2")
+    assert answers_text.accepts(two, VOICE.today, "There are two drafts.")
+    assert answers_text.accepts(two, VOICE.today, "Alpha Two")
+    assert not answers_text.accepts(two, VOICE.today, "Alpha Three")
+    name = steps.Answer("text", "Alpha Two", None, "Alpha Two", ("Bravo One",))
+    assert not answers_text.accepts(name, VOICE.today, "2")
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 
 from awm_generator.builtin import errors
-from awm_generator.builtin.compiler import comparing, phrasing, steps
+from awm_generator.builtin.compiler import answers_text, comparing, phrasing, steps
 from awm_generator.builtin.compiler.lookups import Calls
 from awm_generator.builtin.compiler.phrasing import Voice
 from awm_generator.builtin.compiler.simulation import State
@@ -72,7 +73,8 @@ class _Planner:
             if found is None or not found:
                 continue
             planned = _task(rung, found, self.rng, self.state.world.title)
-            if all(_unlike(planned.task.instruction, other.task.instruction) for other in before):
+            today = self.state.world.clock.date()
+            if all(_unlike(planned, other) and not _confused(planned, other, today) for other in before):
                 self.used.update(step.key for step in found)
                 return planned
         return None
@@ -272,7 +274,16 @@ def _polite(clause: str, rng: random.Random) -> str:
     return phrasing.sentence(f"{start}{clause}")
 
 
-def _unlike(first: str, second: str) -> bool:
+def _unlike(planned: Planned, before: Planned) -> bool:
+    first, second = planned.task.instruction, before.task.instruction
     return difflib.SequenceMatcher(None, first, second, autojunk=False).quick_ratio() < _ALIKE or (
         difflib.SequenceMatcher(None, first, second, autojunk=False).ratio() < _ALIKE
     )
+
+
+def _confused(planned: Planned, before: Planned, today: date) -> bool:
+    """Whether the answer of one task would do for the other, though it is another: `Alpha Two` for how many."""
+    first, second = planned.answer, before.answer
+    if first is None or second is None or first.shown == second.shown:
+        return False
+    return answers_text.accepts(first, today, second.shown) or answers_text.accepts(second, today, first.shown)

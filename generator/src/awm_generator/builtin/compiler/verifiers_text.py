@@ -1,14 +1,10 @@
 """A task's verifier: the changes that it wants, nothing else changed, and the answer, compared after normalising."""
 
-import pprint
 import re
-from collections.abc import Iterable, Iterator
-from datetime import date
 from typing import Any
 
-from awm_generator.builtin.compiler import phrasing, schema_text, worlds
+from awm_generator.builtin.compiler import answers_text, schema_text, worlds
 from awm_generator.builtin.compiler.simulation import State
-from awm_generator.builtin.compiler.steps import Answer
 from awm_generator.builtin.compiler.tasks import Planned
 
 _READING = '''import re
@@ -70,47 +66,6 @@ def judged(before, after):
     return checks, not left
 '''
 
-_WORDS = '''
-def plain(text):
-    """A text in lower case, its words with single spaces around them."""
-    words = re.sub(r"(?<=\\d)[TZ](?=\\d|\\b)", " ", str(text or ""))
-    parts = re.findall(r"[^\\W_]+(?:[.,:-]?[^\\W_]+)*", words.casefold())
-    return f" {' '.join(parts)} "
-'''
-
-_ANSWERS = {
-    "reason": '''
-def answered(answer):
-    """Whether the answer gives the reason, in one of these words."""
-    return any(plain(phrase) in plain(answer) for phrase in REASONS)
-''',
-    "text": '''
-def answered(answer):
-    """Whether the answer names what is wanted, and none of the others before it."""
-    text = plain(answer)
-    place = text.find(plain(NAME))
-    return place >= 0 and all(plain(other) not in text[: place + 1] for other in OTHERS)
-''',
-    "date": '''
-def answered(answer):
-    """Whether the answer names the day, in one of the ways to write it."""
-    return any(plain(form) in plain(answer) for form in DAY)
-''',
-    "number": '''
-def answered(answer):
-    """Whether the number that is wanted is the first or the last one in the answer; days and times do not count."""
-    text = re.sub(r"\\d{4}-\\d{2}-\\d{2}(?:[T ]\\d{2}:\\d{2}(?::\\d{2})?Z?)?", " ", str(answer or "").casefold())
-    found = [float(number.replace(",", "")) for number in re.findall(r"(?<![\\w.])\\d[\\d,]*(?:\\.\\d+)?", text)]
-    if not found:
-        found = [float(IN_WORDS.index(word)) for word in re.findall(r"[a-z]+", text) if word in IN_WORDS]
-    return bool(found) and any(abs(number - wanted) < 0.005 for number in (found[0], found[-1]) for wanted in NUMBERS)
-''',
-}
-
-_IN_WORDS = """IN_WORDS = (
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"
-)"""
-
 _VERDICT = '''
 def verify_task_completion(initial_db_path, final_db_path, final_answer=None):
     """Complete when all that was wanted is there and nothing else changed; else a share of it."""
@@ -128,16 +83,14 @@ def source(before: State, planned: Planned) -> str:
     about = "what was asked for, and nothing else" if wanted else "nothing at all"
     also = "; the answer is compared too" if planned.answer else ""
     head = f'"""Judges {planned.task.id}: the rows that change are {about}{also}."""\n\n'
-    constants = [f"WANTED = {_python(wanted)}"]
-    parts = [_READING.format(record_times=_python(sorted(record_times(before.world))))]
+    constants = [f"WANTED = {answers_text.python(wanted)}"]
+    parts = [_READING.format(record_times=answers_text.python(sorted(record_times(before.world))))]
     answer = ""
     if planned.answer:
-        kind, more = _answer_constants(planned.answer, before.world.clock.date())
+        more, functions = answers_text.code(planned.answer, before.world.clock.date())
         constants += more
         answer = '    checks["answer"] = answered(final_answer)\n'
-        if kind != "number":
-            parts.append(_WORDS)
-        parts.append(_ANSWERS[kind])
+        parts += functions
     code = head + parts[0].replace("\n\n\ndef read", "\n" + "\n".join(constants) + "\n\n\ndef read", 1)
     code = "\n".join([code, _COMPARING, *parts[1:], _VERDICT.format(answer=answer)])
     if " re." not in code and "(re." not in code:
@@ -186,42 +139,3 @@ def _columns(
             value = ("new", new[str(field.to), int(value or 0)])
         found[column] = int(value) if isinstance(value, bool) else value
     return found
-
-
-def _answer_constants(answer: Answer, today: date) -> tuple[str, list[str]]:
-    match answer.kind:
-        case "reason":
-            return "reason", [f"REASONS = {_python(tuple(_spelled(answer.value)))}"]
-        case "text":
-            return "text", [f"NAME = {_python(answer.value)}", f"OTHERS = {_python(answer.others)}"]
-        case "date":
-            return "date", [f"DAY = {_python(day_forms(answer.value, today))}"]
-        case "money":
-            return "number", [f"NUMBERS = {_python((answer.value, answer.value / 100))}", _IN_WORDS]
-    return "number", [f"NUMBERS = {_python((answer.value,))}", _IN_WORDS]
-
-
-def _spelled(reasons: Iterable[str]) -> Iterator[str]:
-    """The phrases, and with each number the way in which tools write amounts."""
-    for each in reasons:
-        yield each
-        if re.fullmatch(r"[\d,]+", each):
-            yield f"{each}.00"
-
-
-def day_forms(text: str, today: date) -> tuple[str, ...]:
-    """The ways to write a day; far from today only those that say the year."""
-    day = date.fromisoformat(text)
-    number, name = day.day, phrasing.MONTHS[day.month - 1]
-    ending = "th" if 10 <= number <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    days = (str(number), f"{number:02d}", f"{number}{ending}")
-    forms = [f"{each} {word}" for each in days for word in (name, name[:3])]
-    forms += [f"{word} {each}" for each in days for word in (name, name[:3])]
-    forms.append(f"{number}{ending} of {name}")
-    if phrasing.is_far(day, today):
-        return (text, *(f"{form} {day.year}" for form in forms), f"{number}.{day.month}.{day.year}")
-    return (text, *forms, f"the {number}{ending}", f"{number}.{day.month}.{day.year}")
-
-
-def _python(value: Any) -> str:
-    return pprint.pformat(value, width=110, sort_dicts=False)
