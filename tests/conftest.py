@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import uuid
@@ -36,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ[name] = value
     for each in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # `make test` runs this, and tests run make
         os.environ.pop(each, None)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job hands on that it is ignored
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
