@@ -9,6 +9,7 @@ from typing import Any
 
 import bundles
 import fleets
+import instances
 import pytest
 
 from awm_registry import directory
@@ -28,6 +29,9 @@ class Log:
     def lines(self, logger: str) -> list[dict[str, Any]]:
         every = [json.loads(line) for line in self.stream.getvalue().splitlines()]
         return [each for each in every if each["logger"] == logger]
+
+    def wait_for(self, logger: str, count: int) -> list[dict[str, Any]]:
+        return instances.wait_for(lambda: len(lines := self.lines(logger)) == count and lines)
 
 
 @pytest.fixture
@@ -63,7 +67,7 @@ def router(tmp_path: Path) -> Iterator[fleets.Served]:
 def test_the_audit_log_has_its_fields_and_the_trace(router: fleets.Served, log: Log) -> None:
     router.http.post("/v1/episodes", json={"episodes": [{"scenario": "nowhere"}]}, headers=PARENT)
     router.http.post("/v1/prefetch", json={}, headers={"traceparent": "00-nonsense"})
-    traced, plain = log.lines("awm.audit")
+    traced, plain = log.wait_for("awm.audit", 2)  # written when the answer is out
     assert (traced["action"], traced["status"], traced["level"]) == ("POST /v1/episodes", 201, "info")
     assert (traced["trace_id"], traced["span_id"]) == (TRACE, SPAN)
     assert traced["message"].startswith("POST /v1/episodes: 201 in")
