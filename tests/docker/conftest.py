@@ -18,9 +18,6 @@ os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")  # its image would
 @pytest.fixture(scope="session", autouse=True)
 def _engine(docker_engine: None) -> None:
     """Everything here needs one."""
-    os.environ.setdefault(
-        "TESTCONTAINERS_RYUK_DISABLED", "true"
-    )  # its image would be pulled; tests end what they start
 
 
 @pytest.fixture(scope="session")
