@@ -80,16 +80,19 @@ class Limited:
         overloaded, failing = _Waits(self._patience.overloaded_s), _Waits(self._patience.failing_s)
         while True:
             try:
-                async with self._gate.passed():
+                async with self._gate.passed() as wave:
                     if self._refusal is not None:
                         raise self._refusal
-                    return await ask()
+                    try:
+                        return await ask()
+                    except errors.ModelUnavailable as exc:
+                        if exc.overloaded:
+                            self._gate.narrow(wave, exc.retry_after_s)
+                        raise
             except errors.ModelUnavailable as exc:
                 waits = overloaded if exc.overloaded else failing
                 if exc is self._refusal or waits.total_s >= waits.allowed_s:
                     raise
-                if exc.overloaded:
-                    self._gate.narrow(exc.retry_after_s)
                 delay = max(exc.retry_after_s, self._pause(waits.count))
             await asyncio.sleep(delay)
             waits.count += 1
@@ -115,33 +118,35 @@ class Gate:
         self.limit = most
         self._most = most
         self._inside = 0
-        self._good = 0
-        self._wave = 0  # requests that began before the last narrowing say nothing new
+        self._good = 0  # since the last narrowing
+        self._wave = 0  # counts the narrowings: what was asked before the last one says nothing about the new limit
         self._opens_at = 0.0
         self._changed = asyncio.Condition()
 
     @contextlib.asynccontextmanager
-    async def passed(self) -> AsyncIterator[None]:
-        """Waits to be let in; a block that ends without an error counts as good."""
+    async def passed(self) -> AsyncIterator[int]:
+        """Waits to be let in and gives the wave, for `narrow`; a block that ends without an error counts as good."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._inside < self.limit)
             self._inside += 1
         try:
             await self._opened()
-            yield
-            self._widen()
+            wave = self._wave
+            yield wave
+            if wave == self._wave:
+                self._widen()
         finally:
             async with self._changed:
                 self._inside -= 1
                 self._changed.notify_all()
 
-    def narrow(self, pause_s: float) -> None:
-        """Halves the limit, unless that was done for the same wave of requests, and lets nobody ask for a while."""
+    def narrow(self, wave: int, pause_s: float) -> None:
+        """Halves the limit, unless that was done since this wave was let in, and lets nobody ask for a while."""
         now = asyncio.get_running_loop().time()
         self._opens_at = max(self._opens_at, now + pause_s)
-        if self._good >= self._wave:
+        if wave == self._wave:
             self.limit = max(1, self.limit // 2)
-            self._wave = self.limit
+            self._wave += 1
             self._good = 0
 
     def _widen(self) -> None:

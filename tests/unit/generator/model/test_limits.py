@@ -1,6 +1,7 @@
 """Which requests are tried again, how many at a time, and what ends a run."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Sequence
 
@@ -118,3 +119,17 @@ def test_a_busy_endpoint_is_asked_less_and_all_get_through() -> None:
     crowd = asyncio.run(work())
     # Without a smaller limit nearly every try of the 32 at once would be refused.
     assert crowd.refused < 300
+
+
+def test_the_limit_is_halved_once_a_wave_also_where_none_of_it_got_a_reply() -> None:
+    async def work() -> list[int]:
+        gate, seen = limits.Gate(32), []
+        for _ in range(7):
+            async with contextlib.AsyncExitStack() as inside:
+                waves = [await inside.enter_async_context(gate.passed()) for _ in range(gate.limit)]
+                for wave in waves:
+                    gate.narrow(wave, 0.0)
+            seen.append(gate.limit)
+        return seen
+
+    assert asyncio.run(work()) == [16, 8, 4, 2, 1, 1, 1]
