@@ -22,6 +22,7 @@ from awm_generator.builtin.compiler import (
     simulation,
     steps,
     tasks,
+    verifiers_text,
     weaving,
     worlds,
 )
@@ -81,6 +82,16 @@ def test_no_task_asks_merely_which_of_two_it_is(shipped: dict[str, model.Bundle]
     compared = [text for text in asked if re.search(r"which has the .* or ", text)]
     assert compared
     assert all(re.search(r"(then:|done:|so:|tell me:|know:) which has the ", text) for text in compared)
+
+
+@pytest.mark.parametrize("name", ["patient_transport", "savings_bank", "hiring_pipeline"])
+def test_what_is_forbidden_is_asked_for_alone_and_at_the_end_of_several_deeds(name: str) -> None:
+    state = population.populate(world_of(reading.shipped_blueprints()[name]))
+    forbidden = [planned for planned in tasks.plan(state) if planned.answer and planned.answer.kind == "reason"]
+    changed = {planned.task.difficulty: verifiers_text.wanted_changes(state, planned.after) for planned in forbidden}
+    assert changed.keys() == {"easy", "hard"}
+    assert changed["easy"] == {}
+    assert changed["hard"]
 
 
 def test_no_task_of_a_scenario_takes_the_answer_of_another() -> None:

@@ -17,7 +17,7 @@ from awm_generator.builtin.compiler import (
 )
 from awm_runtime.bundle import model
 
-VERSION = "4"
+VERSION = "5"
 """Counts up when the same blueprint and seed come to another bundle."""
 
 _SCRATCH = Path("/dev/shm")  # noqa: S108 - memory-backed where there is one

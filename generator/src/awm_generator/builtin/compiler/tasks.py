@@ -109,15 +109,20 @@ def _small_change(planner: _Planner, voice: Voice) -> list[Step] | None:
 
 
 def _refusal(planner: _Planner, voice: Voice) -> list[Step] | None:
+    step = _turned_down(planner, planner.start(), voice)
+    return [step] if step else None
+
+
+def _turned_down(planner: _Planner, calls: Calls, voice: Voice, avoid: frozenset[str] = frozenset()) -> Step | None:
     """Something that a rule forbids; where no rule can, and now and then, something that comes at the wrong time."""
-    keys = [key for key in planner.makers if key.startswith(("act:", "create:"))]
+    keys = [key for key in planner.makers if key.startswith(("act:", "create:")) and key not in avoid]
     planner.rng.shuffle(keys)
     by_state = planner.rng.random() < _UNTIMELY
     for way in (by_state, not by_state):
-        for key in keys:
-            step = steps.refusal(planner.start(), planner.rng, voice, key, by_state=way)
-            if step is not None and step.calls.made:
-                return [step]
+        for key in sorted(keys, key=lambda key: planner.used[f"refused:{key}"]):
+            step = steps.refusal(calls, planner.rng, voice, key, by_state=way)
+            if step is not None and len(step.calls.made) > len(calls.made):
+                return step
     return None
 
 
@@ -155,6 +160,13 @@ def _long_and_question(planner: _Planner, voice: Voice) -> list[Step] | None:
     return _chain(planner, voice, 9, 12, asks=True)
 
 
+def _long_and_refusal(planner: _Planner, voice: Voice) -> list[Step] | None:
+    """Several deeds, and then one that is turned down."""
+    chain = _chain(planner, voice, 8, 11, asks=False)
+    step = chain and _turned_down(planner, chain[-1].calls, voice, frozenset(step.key for step in chain))
+    return [*chain, step] if chain and step and len(step.calls.made) <= 12 else None
+
+
 _DEEDS = ("act:", "create:", "update:", "delete:")
 _LADDER: tuple[tuple[Make, ...], ...] = (
     (_pair_and_question, _pair),
@@ -165,7 +177,7 @@ _LADDER: tuple[tuple[Make, ...], ...] = (
     (_several, _pair),
     (_long, _pair),
     (_long_and_question, _long, _pair_and_question),
-    (_long, _pair),
+    (_long_and_refusal, _long, _pair),
     (_long_and_question, _long, _pair_and_question),
 )
 """For each task what is tried, the best first."""
@@ -214,12 +226,11 @@ def _task(rung: int, chain: list[Step], rng: random.Random, place: str) -> Plann
 
 def _sentences(chain: list[Step], rng: random.Random, place: str) -> Iterator[str]:
     """The steps in words; a task of one step says where, so that no other scenario has the same one."""
-    if chain[0].refused:
-        yield _alone(chain[0], rng, place)
-        yield rng.choice(_IF_NOT)
-        return
+    refused = chain[-1].refused
     if len(chain) == 1:
         yield _alone(chain[0], rng, place)
+        if refused:
+            yield rng.choice(_IF_NOT)
         return
     *deeds, last = chain if chain[-1].answer else (*chain, None)
     clauses = [step.clause for step in deeds if step]
@@ -229,7 +240,10 @@ def _sentences(chain: list[Step], rng: random.Random, place: str) -> Iterator[st
     yield _polite(clauses[0], rng)
     for clause in clauses[1:]:
         yield phrasing.sentence(f"{rng.choice(_NEXT)} {clause}")
-    if last:
+    if last and refused:
+        yield phrasing.sentence(f"{rng.choice(_LAST)} {last.clause}")
+        yield rng.choice(_IF_NOT_THIS)
+    elif last:
         yield f"{rng.choice(_AFTER)} {phrasing.within(last.clause)}"
 
 
@@ -256,6 +270,12 @@ _IF_NOT = (
     "If that is not possible, change nothing and tell me why.",
     "Should that not be allowed, leave everything as it is and give me the reason.",
     "If the rules do not allow it, do nothing else and tell me the reason.",
+)
+_LAST = ("Last,", "Finally,", "And last,", "At the end,")
+_IF_NOT_THIS = (
+    "If this last part is not possible, leave it and tell me why.",
+    "Should this last one not be allowed, do the rest only and give me the reason.",
+    "If the rules do not allow this last one, skip it and tell me the reason.",
 )
 _NEXT = ("Then", "After that,", "Next,", "Also", "And", "Then please", "And please")
 _AFTER = (
