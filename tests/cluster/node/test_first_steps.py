@@ -1,16 +1,19 @@
-"""Runs the first steps of docs/kubernetes.md as a platform engineer would paste them, on a node that enforces policies.
+"""Runs all commands of docs/kubernetes.md as a platform engineer would paste them, on a node that enforces policies.
 
 What a reader fills in is filled in: the registry, the digest that a push prints, the id of the episode. `make images`
-has been run, and the images are where it puts them.
+has been run, and the images are where it puts them. The generator's model is the double.
 """
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import doubles
+import generating
 import pytest
 
 from cluster import relays
@@ -18,17 +21,20 @@ from cluster.node import worlds
 from cluster.testbed import clusters, policies
 
 PAGE = worlds.ROOT / "docs" / "kubernetes.md"
-SECTION = "## From an empty cluster to the first verdict"
 NEXT = "=== next command ==="
+IN_USE = """
+kubectl scale environment/rover --namespace awm-default --replicas=1 > /dev/null
+kubectl wait --for=condition=Ready environment/rover --namespace awm-default --timeout=60s > /dev/null
+"""
+"""A scenario that is regenerated is awake, as in a fleet that somebody uses."""
 OWNER = "meta.helm.sh/release-namespace"
 """Who brought the definition of `Environment`; Helm lets nobody else."""
 
 
 def commands() -> list[str]:
-    """The section's commands, each as one line."""
-    text = PAGE.read_text(encoding="utf-8").partition(SECTION)[2].partition("\n## ")[0]
+    """The page's commands, each as one line."""
     found: list[str] = []
-    for block in re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+    for block in re.findall(r"^```console\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
         lines = block.replace("\\\n", " ").splitlines()
         found += [line[2:] for line in lines if line.startswith("$ ")]
     return found
@@ -50,6 +56,8 @@ def filled_in(command: str) -> str:
         [port] = re.findall(r" (\d+):", done)
         answers = f"(: < /dev/tcp/127.0.0.1/{port}) 2> /dev/null"
         return f"{done.removesuffix('&')} > forwarded-{port} 2>&1 &\nuntil {answers}; do sleep 0.1; done"
+    if done.startswith("awm fleet regenerate"):
+        return f"{IN_USE}\n{done}"
     return done
 
 
@@ -60,6 +68,7 @@ def printed(
     programs: Path,
     built_images: Path,
     docker_engine: None,
+    sample: Path,
     tmp_path_factory: pytest.TempPathFactory,
     missing: Callable[[str, str], NoReturn],
 ) -> Iterator[dict[str, str]]:
@@ -70,10 +79,17 @@ def printed(
     if subprocess.run(["docker", "image", "inspect", "awm-control:0.1.0"], capture_output=True).returncode:
         missing("docker", "the engine has no awm-control:0.1.0: run `make images`")
     _lay_out(folder, programs, built_images)
-    with policies.enforced(cluster), relays.registry(cluster) as registry, cluster.namespaces.network():
+    shutil.copytree(sample, folder / "outputs", copy_function=shutil.copyfile)
+    worlds.awm("bundle", "import", sample, "--out", folder / "bundles")
+    with (
+        policies.enforced(cluster),
+        relays.registry(cluster) as registry,
+        doubles.running(sample) as double,
+        cluster.namespaces.network(),
+    ):
         _hand_over(cluster, "awm")
         variables = {
-            **os.environ,
+            **generating.variables(double),
             "PATH": f"{folder}/bin:{os.environ['PATH']}",
             "KUBECONFIG": str(cluster.kubeconfig),
             "REGISTRY": registry,
@@ -85,7 +101,7 @@ def printed(
             env=variables,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=280,
             check=False,
         )
         try:
@@ -97,13 +113,13 @@ def printed(
 
 
 def test_the_trial_of_the_page_finds_the_fleet_in_order(printed: dict[str, str]) -> None:
-    [said] = [output for command, output in printed.items() if command.startswith("helm test")]
+    said = said_by(printed, "helm test")
     assert "judged: " in said
     assert "closed to others, as it should be" in said
 
 
 def test_the_page_shows_what_kubectl_shows(printed: dict[str, str]) -> None:
-    [said] = [output for command, output in printed.items() if command.startswith("kubectl get environments")]
+    said = said_by(printed, "kubectl get environments")
     shown = PAGE.read_text(encoding="utf-8")
     assert said.splitlines()[0].split() == ["NAME", "STATE", "GENERATION", "TOOLS", "REVISION", "URL", "AGE"]
     assert said.splitlines()[0].split()[:3] == re.search(r"^NAME +STATE +GENERATION", shown, re.MULTILINE)[0].split()
@@ -112,9 +128,31 @@ def test_the_page_shows_what_kubectl_shows(printed: dict[str, str]) -> None:
 
 
 def test_the_page_leads_to_a_verdict(printed: dict[str, str]) -> None:
-    *_, called, verdict = printed.values()
-    assert "items" in called
-    assert "failed" in verdict  # the answer on the page is none
+    assert "items" in said_by(printed, "awm call")
+    assert "failed" in said_by(printed, "awm episode verify")  # the answer on the page is none
+
+
+def test_the_page_regenerates_a_scenario_that_is_in_use_and_goes_back(printed: dict[str, str]) -> None:
+    steps = [line.split()[0] for line in said_by(printed, "awm fleet regenerate").splitlines()]
+    shown = PAGE.read_text(encoding="utf-8").partition("$ awm fleet regenerate")[2].partition("\n```")[0]
+    assert steps == re.findall(r"^(\w+) +\S", shown, re.MULTILINE)
+    assert "serves generation 2" in said_by(printed, "awm fleet regenerate").splitlines()[-1]
+    assert re.search(r"rover .*ready.* 2 ", said_by(printed, "awm fleet list"))
+    assert "serves generation 2" in said_by(printed, "awm fleet rollout status")
+    assert "rover goes back to generation 1" in said_by(printed, "awm fleet rollback")
+
+
+def test_the_page_makes_and_rotates_keys(printed: dict[str, str]) -> None:
+    assert "secret/red-keys created" in said_by(printed, "kubectl create secret")
+    brought, rotated = (said for command, said in printed.items() if command.startswith("awm token rotate"))
+    assert brought
+    assert rotated
+
+
+def said_by(printed: dict[str, str], beginning: str) -> str:
+    """What the one command that begins so has printed."""
+    [said] = [said for command, said in printed.items() if command.startswith(beginning)]
+    return said
 
 
 def _lay_out(folder: Path, programs: Path, images: Path) -> None:
