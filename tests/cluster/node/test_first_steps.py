@@ -20,6 +20,7 @@ from cluster import relays
 from cluster.node import worlds
 from cluster.testbed import clusters, policies
 
+pytestmark = pytest.mark.timeout(600)  # images may have to be built, and a generation is gated
 PAGE = worlds.ROOT / "docs" / "kubernetes.md"
 NEXT = "=== next command ==="
 IN_USE = """
