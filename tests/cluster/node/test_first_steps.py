@@ -85,8 +85,8 @@ def printed(
     with (
         policies.enforced(cluster),
         relays.registry(cluster) as registry,
-        doubles.running(sample) as double,
         cluster.namespaces.network(),
+        doubles.running(sample) as double,
     ):
         _hand_over(cluster, "awm")
         variables = {
