@@ -109,11 +109,11 @@ def _small_change(planner: _Planner, voice: Voice) -> list[Step] | None:
 
 
 def _refusal(planner: _Planner, voice: Voice) -> list[Step] | None:
-    step = _turned_down(planner, planner.start(), voice)
+    step = _forbidden(planner, planner.start(), voice)
     return [step] if step else None
 
 
-def _turned_down(planner: _Planner, calls: Calls, voice: Voice, avoid: frozenset[str] = frozenset()) -> Step | None:
+def _forbidden(planner: _Planner, calls: Calls, voice: Voice, avoid: frozenset[str] = frozenset()) -> Step | None:
     """Something that a rule forbids; where no rule can, and now and then, something that comes at the wrong time."""
     keys = [key for key in planner.makers if key.startswith(("act:", "create:")) and key not in avoid]
     planner.rng.shuffle(keys)
@@ -163,7 +163,7 @@ def _long_and_question(planner: _Planner, voice: Voice) -> list[Step] | None:
 def _long_and_refusal(planner: _Planner, voice: Voice) -> list[Step] | None:
     """Several deeds, and then one that is turned down."""
     chain = _chain(planner, voice, 8, 11, asks=False)
-    step = chain and _turned_down(planner, chain[-1].calls, voice, frozenset(step.key for step in chain))
+    step = chain and _forbidden(planner, chain[-1].calls, voice, frozenset(step.key for step in chain))
     return [*chain, step] if chain and step and len(step.calls.made) <= 12 else None
 
 
