@@ -22,6 +22,8 @@ SERVICES = "10.96.0.0/16"
 SIMULATED_PODS = "10.245.0.0/16"
 ETCD = "http://127.0.0.1:2379"
 _NODE_PODS = 200
+_SIMULATED_GRACE_S = 600
+"""Simulated nodes cannot be lost, but kwok may need a minute to renew their leases after the API server was gone."""
 _PATIENCE_S = 60.0
 
 KWOK = """
@@ -51,7 +53,7 @@ class Cluster:
         node_grace_s: A node that says nothing for so long is taken for lost.
     """
 
-    def __init__(self, programs: Path, state: Path, *, node_grace_s: int = 50) -> None:
+    def __init__(self, programs: Path, state: Path, *, node_grace_s: int) -> None:
         self.kubeconfig = state / "admin.kubeconfig"
         self.namespaces = namespaces.Namespaces()
         self.state = state
@@ -197,7 +199,7 @@ class Cluster:
 @contextlib.contextmanager
 def simulated(programs: Path, state: Path, *, nodes: int) -> Iterator[Cluster]:
     """A cluster of simulated nodes for the length of a `with` block."""
-    cluster = Cluster(programs, state)
+    cluster = Cluster(programs, state, node_grace_s=_SIMULATED_GRACE_S)
     try:
         cluster.start()
         cluster.simulate_nodes(nodes)

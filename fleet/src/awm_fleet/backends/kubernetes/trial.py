@@ -130,7 +130,7 @@ def _knock(options: Options, scenario: str, say: Callable[[str], None]) -> None:
     pods = asyncio.run(_pods(options, scenario))
     doors = [(pod.address, port) for pod in pods if pod.address and pod.ready for port in _PORTS]
     if not doors:
-        raise TrialFailed(f"{options.namespace} has no pod of {scenario}, though an episode is open in one")
+        raise TrialFailed(f"{options.namespace} has no ready pod of {scenario}, though an episode is open in one")
     reached = [f"{address}:{port}" for address, port in doors if _opens(address, port)]
     if not reached:
         say(f"closed to others, as it should be: {', '.join(f'{address}:{port}' for address, port in doors)}")
