@@ -51,6 +51,11 @@ def test_the_top_level_holds_only_the_known_rooms() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in tracked()} <= TOP_LEVEL
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    linked = set(re.findall(r"\]\(docs/([\w-]+\.md)\)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    assert linked == {path.name for path in (ROOT / "docs").glob("*.md")}
+
+
 @pytest.mark.parametrize("what", UNWANTED)
 def test_no_file_carries(what: str) -> None:
     pattern = re.compile(UNWANTED[what])
