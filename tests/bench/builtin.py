@@ -96,10 +96,11 @@ def lines(document: dict[str, Any]) -> Iterator[str]:
     """The table, a target beside each figure that has one."""
     fresh = document["made"] - document["kept"]
     yield f"{'made':28} {document['made']} of {document['count']}, {document['kept']} were there"
-    yield f"{'right at first compile':28} {document['right_at_first_compile']} of {fresh}"
-    yield f"{'seconds for 1,000':28} {document['seconds_for_1000']} (target {_WHOLE_S})"
-    yield f"{'CPU seconds per scenario':28} {document['cpu_per_scenario_s']}"
-    yield f"{'MB of the largest worker':28} {document['mb_of_largest_worker']}"
+    if fresh:
+        yield f"{'right at first compile':28} {document['right_at_first_compile']} of {fresh}"
+        yield f"{'seconds for 1,000':28} {document['seconds_for_1000']} (target {_WHOLE_S})"
+        yield f"{'CPU seconds per scenario':28} {document['cpu_per_scenario_s']}"
+        yield f"{'MB of the largest worker':28} {document['mb_of_largest_worker']}"
     for name, target in _TARGETS.items():
         spread = document[name]
         yield f"{name.replace('_', ' '):28} {spread['mean']} (target {target}), {spread['least']} to {spread['most']}"
