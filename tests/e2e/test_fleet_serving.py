@@ -1,10 +1,14 @@
 """`awm up`: scenarios asleep until used behind one port, episodes that outlive it, and nothing left of it."""
 
+import contextlib
 import json
+import select
 import shutil
 import socket
 from collections.abc import Iterator
+from http import client
 from pathlib import Path
+from urllib import parse
 
 import bundles
 import instances
@@ -27,6 +31,8 @@ def greet():
     return "hello"
 """
 CRASHING = "import os\nprint('about to go', flush=True)\nos._exit(7)\n"
+LATE_S = 6
+"""httpx, and with it MCP's SDK, gives an idle connection up after 5 s."""
 LISTED = ({"name": "greet", "inputSchema": {"type": "object"}, "annotations": {}},)
 
 
@@ -62,6 +68,21 @@ def test_an_episode_is_opened_called_and_counted(fleet: local_fleets.LocalFleet)
     assert fleet.call(episode["mcp_url"], "greet").data() == "hello"
     assert fleet.episode(episode["id"])["calls"] == 1
     instances.wait_for(lambda: fleet.scenario("plain")["episodes"] == 1)
+
+
+def test_a_connection_that_idles_longer_than_clients_keep_one_is_still_there(fleet: local_fleets.LocalFleet) -> None:
+    direct = fleet.open("plain")["direct_url"]
+    with contextlib.ExitStack() as stack:
+        idle = []
+        for url in (fleet.url, direct):
+            address = parse.urlsplit(url)
+            connection = client.HTTPConnection(str(address.hostname), address.port, timeout=LATE_S)
+            stack.callback(connection.close)
+            connection.request("GET", address.path or "/livez")
+            connection.getresponse().read()
+            idle.append(connection.sock)
+        closed, _, _ = select.select(idle, [], [], LATE_S)
+    assert closed == []
 
 
 def test_what_crashes_at_every_start_says_why_and_the_others_serve(fleet: local_fleets.LocalFleet) -> None:

@@ -1,13 +1,17 @@
 """What the light client makes of answers that no server of ours gives. What ours give is in tests/e2e."""
 
+import contextlib
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http import server
 from typing import Any
 
 import httpx
 import pytest
 
 from awm_registry import client
+from awm_registry.client import exchanges
 from awm_runtime import errors
 from awm_runtime.contract import problems
 
@@ -38,6 +42,42 @@ def rpc(**members: Any) -> str:
     return json.dumps({"jsonrpc": "2.0", "id": 1, **members})
 
 
+@contextlib.contextmanager
+def counting(content: str) -> Iterator[tuple[str, list[Any]]]:
+    """A server that says one thing, and whom it had connections with."""
+    connections: list[Any] = []
+
+    class Handler(server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            connections.append(self.client_address)
+            super().setup()
+
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content.encode())
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    with server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{running.server_port}", connections
+        finally:
+            running.shutdown()
+            thread.join()
+
+
 @pytest.mark.parametrize(
     ("error", "says"),
     [
@@ -50,6 +90,18 @@ def test_no_answer_is_unreachable_and_says_why(error: type[httpx.TransportError]
     with tools(failing(error)) as faulty, pytest.raises(client.Unreachable) as caught:
         faulty.tools()
     assert str(caught.value) == says
+
+
+def test_a_connection_that_has_idled_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert exchanges.LIMITS.keepalive_expiry is not None
+    assert exchanges.LIMITS.keepalive_expiry < 5  # what servers keep, where nobody told them
+    monkeypatch.setattr(exchanges, "LIMITS", httpx.Limits(keepalive_expiry=0))
+    with counting('{"episodes": []}') as (url, connections), client.ControlClient(url) as trainer:
+        assert (trainer.listing(), trainer.listing()) == ([], [])
+    assert len(connections) == 2
+    with counting(rpc(result={"tools": []})) as (url, connections), client.ToolClient(f"{url}/mcp") as agent:
+        assert (agent.tools(), agent.tools()) == ([], [])
+    assert len(connections) == 2
 
 
 @pytest.mark.parametrize("url", ["environment.example/mcp", "ftp://environment.example/mcp", "http://[::1/mcp"])

@@ -35,7 +35,11 @@ class ControlClient:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._client = httpx.Client(
-            base_url=exchanges.checked(url), headers=exchanges.bearer(token), timeout=timeout_s, transport=transport
+            base_url=exchanges.checked(url),
+            headers=exchanges.bearer(token),
+            timeout=timeout_s,
+            limits=exchanges.LIMITS,
+            transport=transport,
         )
 
     def __enter__(self) -> Self:

@@ -14,6 +14,8 @@ from awm_runtime.contract import problems
 _MOST_SHOWN = 200
 KEPT_S = 2.0
 """An idle connection is given up after this, well before a server would: a request that meets its closing is lost."""
+LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=KEPT_S)
+"""Of a client that one thread, or a few, use."""
 
 
 def checked(url: str) -> str:

@@ -30,7 +30,7 @@ class ToolClient:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         headers = messages.HEADERS | exchanges.bearer(token)
-        self._client = httpx.Client(headers=headers, timeout=timeout_s, transport=transport)
+        self._client = httpx.Client(headers=headers, timeout=timeout_s, limits=exchanges.LIMITS, transport=transport)
         self._url = exchanges.checked(url)
 
     def __enter__(self) -> Self:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import uvicorn
 
 from awm_registry.router import settings
+from awm_runtime.server import sockets as listeners
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ def _config(plane: _App, limits: settings.Settings) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         backlog=4096,
+        timeout_keep_alive=listeners.IDLE_S,
         timeout_graceful_shutdown=round(limits.shutdown_s),
     )
 

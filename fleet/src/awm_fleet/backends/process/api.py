@@ -20,6 +20,7 @@ from awm_fleet.backends.process import fleets
 from awm_registry import directory
 from awm_runtime import errors
 from awm_runtime.contract import problems
+from awm_runtime.server import sockets
 
 _STILL_HERE_S = 5.0
 """A watch says at least so often that it is still there."""
@@ -84,6 +85,7 @@ async def serving(app: applications.Starlette, path: Path) -> AsyncIterator[None
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=sockets.IDLE_S,
             timeout_graceful_shutdown=1,
         )
     )

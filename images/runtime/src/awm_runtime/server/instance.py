@@ -51,6 +51,7 @@ from awm_runtime.server import (
     runners,
     scenarios,
     settings,
+    sockets,
     storage,
 )
 from awm_runtime.verification import sandbox
@@ -293,6 +294,7 @@ def _uvicorn(app: Callable[..., Awaitable[Any]], limits: settings.Settings) -> u
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        timeout_keep_alive=sockets.IDLE_S,
         timeout_graceful_shutdown=round(limits.shutdown_s),
     )
 

@@ -6,6 +6,12 @@ import socket
 from awm_runtime import errors
 
 BACKLOG = 2048
+IDLE_S = 75
+"""A connection on which nothing comes is closed after so many seconds.
+
+That is long after HTTP clients give one up themselves (httpx and MCP's SDK after 5 s, aiohttp after 15). A server that
+closes first loses the request that it did not see coming.
+"""
 _MOST_DESCRIPTORS = 1 << 18
 
 
