@@ -68,7 +68,8 @@ class Stranger:
             with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
                 while not writer.transport.is_closing():
                     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                    length = next(int(line[15:]) for line in head.split("\r\n") if line.startswith("content-length:"))
+                    lines = head.lower().split("\r\n")
+                    length = next((int(line[15:]) for line in lines if line.startswith("content-length:")), 0)
                     exchange = Exchange(len(self.seen) + 1, head, await reader.readexactly(length), writer)
                     self.seen.append(exchange)
                     await self._part(exchange)

@@ -1,14 +1,12 @@
 """What the light client makes of answers that no server of ours gives. What ours give is in tests/e2e."""
 
-import contextlib
 import json
-import threading
-from collections.abc import Callable, Iterator
-from http import server
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
+import strangers
 
 from awm_registry import client
 from awm_registry.client import exchanges
@@ -42,42 +40,6 @@ def rpc(**members: Any) -> str:
     return json.dumps({"jsonrpc": "2.0", "id": 1, **members})
 
 
-@contextlib.contextmanager
-def counting(content: str) -> Iterator[tuple[str, list[Any]]]:
-    """A server that says one thing, and whom it had connections with."""
-    connections: list[Any] = []
-
-    class Handler(server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def setup(self) -> None:
-            connections.append(self.client_address)
-            super().setup()
-
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length", 0)))
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content.encode())
-
-        def do_POST(self) -> None:
-            self.do_GET()
-
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
-    with server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{running.server_port}", connections
-        finally:
-            running.shutdown()
-            thread.join()
-
-
 @pytest.mark.parametrize(
     ("error", "says"),
     [
@@ -96,12 +58,18 @@ def test_a_connection_that_has_idled_is_not_used_again(monkeypatch: pytest.Monke
     assert exchanges.LIMITS.keepalive_expiry is not None
     assert exchanges.LIMITS.keepalive_expiry < 5  # what servers keep, where nobody told them
     monkeypatch.setattr(exchanges, "LIMITS", httpx.Limits(keepalive_expiry=0))
-    with counting('{"episodes": []}') as (url, connections), client.ControlClient(url) as trainer:
-        assert (trainer.listing(), trainer.listing()) == ([], [])
-    assert len(connections) == 2
-    with counting(rpc(result={"tools": []})) as (url, connections), client.ToolClient(f"{url}/mcp") as agent:
-        assert (agent.tools(), agent.tools()) == ([], [])
-    assert len(connections) == 2
+    with strangers.answering(_empty) as stranger:
+        with client.ControlClient(stranger.url) as trainer:
+            assert (trainer.listing(), trainer.listing()) == ([], [])
+        assert stranger.connections == 2
+        with client.ToolClient(f"{stranger.url}/mcp") as agent:
+            assert (agent.tools(), agent.tools()) == ([], [])
+        assert stranger.connections == 4
+
+
+async def _empty(exchange: strangers.Exchange) -> None:
+    """No episodes, and no tools."""
+    await exchange.answer_json({"jsonrpc": "2.0", "id": 1, "result": {"tools": []}, "episodes": []})
 
 
 @pytest.mark.parametrize("url", ["environment.example/mcp", "ftp://environment.example/mcp", "http://[::1/mcp"])
